@@ -1,0 +1,169 @@
+//! File-system operations that must be atomic or exact, and nothing that knows what the files mean.
+//!
+//! Owns: atomic file replacement, the symlink flip, free-space figures, read-only trees. Everything that replaces
+//! something another process may be reading goes through here: written beside its destination, then renamed.
+
+use std::io::{self, Write as _};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+/// A file-system operation that failed, with the path it was about.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}", path.display())]
+pub struct PathError {
+    /// What was tried, as a verb phrase: `read`, `create the folder`.
+    pub action: &'static str,
+    /// The path it was tried on.
+    pub path: PathBuf,
+    /// Why it failed.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Adds the path and the action to an I/O error.
+pub trait PathContext<T> {
+    /// Names what was tried on which path.
+    fn at(self, action: &'static str, path: impl AsRef<Path>) -> Result<T, PathError>;
+}
+
+impl<T> PathContext<T> for io::Result<T> {
+    fn at(self, action: &'static str, path: impl AsRef<Path>) -> Result<T, PathError> {
+        self.map_err(|source| PathError {
+            action,
+            path: path.as_ref().to_owned(),
+            source,
+        })
+    }
+}
+
+impl<T> PathContext<T> for rustix::io::Result<T> {
+    fn at(self, action: &'static str, path: impl AsRef<Path>) -> Result<T, PathError> {
+        self.map_err(io::Error::from).at(action, path)
+    }
+}
+
+/// Reads a text file; `None` where it does not exist. Any other error is an error: a file that cannot be read is not
+/// an absent one.
+pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, PathError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).at("read", path),
+    }
+}
+
+/// Creates a folder and its parents.
+pub fn create_dir_all(path: &Path) -> Result<(), PathError> {
+    std::fs::create_dir_all(path).at("create the folder", path)
+}
+
+/// Replaces `path` by `bytes` in one step: readers see the old content or the new, never a part. The file's mode is
+/// 0644 less the process's umask.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    let folder = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".flambeau-")
+        .permissions(std::fs::Permissions::from_mode(0o644))
+        .tempfile_in(folder)
+        .at("create a file in", folder)?;
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().sync_data())
+        .at("write", file.path())?;
+    file.persist(path).map_err(|error| error.error).at("replace", path)?;
+    Ok(())
+}
+
+/// Points the symlink `link` at `target` in one step. An existing symlink is replaced by the rename, so a reader
+/// never misses it; the caller decides beforehand whether what is there may be replaced.
+pub fn flip_symlink(target: &Path, link: &Path) -> Result<(), PathError> {
+    let folder = link
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    for attempt in 0u32.. {
+        let name = format!(".flambeau-link-{}-{attempt}", std::process::id());
+        let temporary = folder.join(name);
+        match symlink(target, &temporary) {
+            Ok(()) => {
+                return std::fs::rename(&temporary, link).at("replace", link).inspect_err(|_| {
+                    // The rename failed, so the error above is what matters; a leftover link is only debris.
+                    std::fs::remove_file(&temporary).ok();
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 100 => {}
+            Err(error) => return Err(error).at("create a symlink in", folder),
+        }
+    }
+    unreachable!("the loop returns before its counter ends")
+}
+
+/// The bytes that an unprivileged process may still write to the file system that holds `path`.
+pub fn free_bytes(path: &Path) -> Result<u64, PathError> {
+    let stat = rustix::fs::statvfs(path).at("ask the free space of", path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Removes a tree whose folders may be read-only, as everything in the store is.
+pub fn remove_tree(path: &Path) -> Result<(), PathError> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).at("look at", path),
+        Ok(meta) if !meta.is_dir() => return std::fs::remove_file(path).at("remove", path),
+        Ok(_) => {}
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).at("make writable", path)?;
+    for entry in std::fs::read_dir(path).at("list", path)? {
+        let entry = entry.at("list", path)?;
+        let kind = entry.file_type().at("look at", entry.path())?;
+        if kind.is_dir() {
+            remove_tree(&entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path()).at("remove", entry.path())?;
+        }
+    }
+    std::fs::remove_dir(path).at("remove", path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flip_replaces_a_link_and_leaves_no_debris() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let link = folder.path().join(".venv");
+        flip_symlink(Path::new("one"), &link).expect("first");
+        flip_symlink(Path::new("two"), &link).expect("second");
+        assert_eq!(std::fs::read_link(&link).expect("a link"), Path::new("two"));
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a list").count(), 1);
+    }
+
+    #[test]
+    fn atomic_write_replaces_and_names_the_folder_on_failure() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.json");
+        write_atomic(&path, b"1").expect("first");
+        write_atomic(&path, b"22").expect("second");
+        assert_eq!(read_if_exists(&path).expect("readable").as_deref(), Some(&b"22"[..]));
+        assert_eq!(read_if_exists(&folder.path().join("b")).expect("absent"), None);
+        let error = write_atomic(&folder.path().join("none/a"), b"").expect_err("no folder");
+        assert!(error.to_string().ends_with("/none"), "{error}");
+    }
+
+    #[test]
+    fn read_only_trees_can_be_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tree = folder.path().join("tree");
+        std::fs::create_dir_all(tree.join("a/b")).expect("folders");
+        std::fs::write(tree.join("a/b/c"), b"x").expect("a file");
+        for path in ["a/b", "a", ""] {
+            std::fs::set_permissions(tree.join(path), std::fs::Permissions::from_mode(0o555)).expect("read-only");
+        }
+        remove_tree(&tree).expect("removed");
+        assert!(!tree.exists());
+        remove_tree(&tree).expect("absent is fine");
+    }
+}

@@ -1,0 +1,216 @@
+//! The lockfile: PEP 751 `pylock.<name>.toml`, its model and the choice of wheels for one target.
+//!
+//! Owns: what a lockfile says, as types; which wheel of it a target installs. Its text form is in [`text`].
+//! Refuses: wheels without a SHA-256, packages without a version, anything that is not a wheel.
+//!
+//! Goals, in this order: complete (every wheel a declared target could use, each with its digest), checkable without
+//! network, the same behind every mirror, small differences between versions, byte-reproducible.
+
+use std::collections::BTreeMap;
+
+use crate::backend::{Backend, Channel};
+use crate::digest::WheelDigest;
+use crate::pep::{MarkerTree, PackageName, TagCompatibility, Version, VersionSpecifiers, WheelFilename};
+use crate::target::{PythonMinor, Target};
+
+pub mod text;
+
+/// A parsed lockfile. Packages are sorted by name, then version; targets as [`Target`] orders them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lockfile {
+    /// Comment lines at the head of the file, verbatim, `#` included.
+    pub head: String,
+    /// The channel that the PyTorch family comes from.
+    pub channel: Channel,
+    /// What was asked for, as PEP 508 text in the order of asking; empty in lockfiles that other tools made.
+    pub requirements: Vec<String>,
+    /// The targets that this file was resolved for.
+    pub targets: Vec<LockedTarget>,
+    /// The pinned packages.
+    pub packages: Vec<LockedPackage>,
+    /// The `requires-python` of the whole file.
+    pub requires_python: Option<VersionSpecifiers>,
+}
+
+/// One target of a lockfile.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LockedTarget {
+    /// The target.
+    pub target: Target,
+    /// The full Python version that markers were evaluated with, e.g. `3.11.14`.
+    pub python_full_version: Version,
+    /// Patch levels of this minor version at which a marker of the resolution changes its value. A host whose patch
+    /// level lies on the other side of one of them than `python_full_version` would need other packages.
+    pub python_boundaries: Vec<Version>,
+    /// The backend of the torch that this target installs.
+    pub backend: Backend,
+}
+
+/// One pinned package.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LockedPackage {
+    /// Normalised name.
+    pub name: PackageName,
+    /// The one version chosen, local label included.
+    pub version: Version,
+    /// Where it applies; true everywhere where all targets have it.
+    pub marker: MarkerTree,
+    /// The package's own `Requires-Python`.
+    pub requires_python: Option<VersionSpecifiers>,
+    /// Normalised names of the packages it needs on some target, sorted (PEP 751 `dependencies`).
+    pub dependencies: Vec<PackageName>,
+    /// Every wheel of this version that a declared target could use, sorted by file name.
+    pub wheels: Vec<LockedWheel>,
+}
+
+/// One wheel of a pinned package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedWheel {
+    /// The file name, with `+` and not `%2B`.
+    pub filename: WheelFilename,
+    /// The file name as the index wrote it; [`WheelFilename`] normalises.
+    pub file: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Size in bytes, where the index or a response told it.
+    pub size: Option<u64>,
+    /// SHA-256 of the file.
+    pub digest: WheelDigest,
+}
+
+/// Where a wheel comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The package index of the machine that fetches, whichever that is: found there by name and digest. Written as
+    /// `path = "../cache/wheels/<sha256>/<file>"`, which is never opened.
+    Index,
+    /// A URL: a channel's canonical one, or what another tool wrote.
+    Url(url::Url),
+    /// A file beside the lockfile, relative to its folder.
+    Path(String),
+}
+
+/// The wheel that a target installs for one package.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Selected<'a> {
+    /// The package.
+    pub package: &'a LockedPackage,
+    /// The wheel.
+    pub wheel: &'a LockedWheel,
+}
+
+/// A target that this lockfile cannot install.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// The target is not among those the file was resolved for.
+    #[error("the lockfile has nothing for {target}; it was resolved for {}", list(.have))]
+    UnknownTarget {
+        /// The wanted target.
+        target: Target,
+        /// The targets it has.
+        have: Vec<Target>,
+    },
+    /// A package has no wheel for the target.
+    #[error("{name} {version} has no wheel for {target}; it has wheels for Python {}", list(.pythons))]
+    NoWheel {
+        /// The package.
+        name: PackageName,
+        /// Its version.
+        version: Version,
+        /// The wanted target.
+        target: Target,
+        /// The Pythons of the file's targets for which it has one.
+        pythons: Vec<PythonMinor>,
+    },
+    /// Two versions of one package apply.
+    #[error("the lockfile pins both {name} {first} and {name} {second} for {target}")]
+    TwoVersions {
+        /// The package.
+        name: PackageName,
+        /// One version.
+        first: Version,
+        /// The other.
+        second: Version,
+        /// The wanted target.
+        target: Target,
+    },
+}
+
+fn list(items: &[impl ToString]) -> String {
+    if items.is_empty() {
+        "none".to_owned()
+    } else {
+        items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Lockfile {
+    /// The entry of `target`, where the file was resolved for it.
+    #[must_use]
+    pub fn target(&self, target: &Target) -> Option<&LockedTarget> {
+        self.targets.iter().find(|locked| locked.target == *target)
+    }
+
+    /// The wheels that `target` installs, one a package, sorted by package name.
+    pub fn select(&self, target: &Target) -> Result<Vec<Selected<'_>>, SelectError> {
+        let locked = self.target(target).ok_or_else(|| SelectError::UnknownTarget {
+            target: *target,
+            have: self.targets.iter().map(|locked| locked.target).collect(),
+        })?;
+        let environment = target.markers(&locked.python_full_version);
+        let tags = target.tags();
+        let mut chosen: BTreeMap<&PackageName, Selected<'_>> = BTreeMap::new();
+        for package in self
+            .packages
+            .iter()
+            .filter(|package| package.marker.evaluate(&environment, &[]))
+        {
+            let wheel = package
+                .wheels
+                .iter()
+                .filter_map(|wheel| match wheel.filename.compatibility(&tags) {
+                    // The build tag breaks ties (PEP 427), then the file name, so that the order of the file never
+                    // decides.
+                    TagCompatibility::Compatible(priority) => Some((
+                        (priority, wheel.filename.build_tag().cloned(), wheel.file.as_str()),
+                        wheel,
+                    )),
+                    TagCompatibility::Incompatible(_) => None,
+                })
+                .max_by(|(left, _), (right, _)| left.cmp(right))
+                .map(|(_, wheel)| wheel)
+                .ok_or_else(|| self.no_wheel(package, target))?;
+            if let Some(other) = chosen.insert(&package.name, Selected { package, wheel }) {
+                return Err(SelectError::TwoVersions {
+                    name: package.name.clone(),
+                    first: other.package.version.clone(),
+                    second: package.version.clone(),
+                    target: *target,
+                });
+            }
+        }
+        Ok(chosen.into_values().collect())
+    }
+
+    fn no_wheel(&self, package: &LockedPackage, target: &Target) -> SelectError {
+        let fits = |other: &Target| {
+            let tags = other.tags();
+            package.wheels.iter().any(|wheel| wheel.filename.is_compatible(&tags))
+        };
+        let mut pythons: Vec<PythonMinor> = self
+            .targets
+            .iter()
+            .map(|locked| locked.target)
+            .filter(fits)
+            .map(|other| other.python)
+            .collect();
+        pythons.sort();
+        pythons.dedup();
+        SelectError::NoWheel {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            target: *target,
+            pythons,
+        }
+    }
+}

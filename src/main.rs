@@ -1,0 +1,3 @@
+//! The `flambeau` command: see the library crate.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Wheels: reading the archive strictly, checking it against its own RECORD, unpacking it into a tree.
+
+pub mod archive;
