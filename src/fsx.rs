@@ -106,6 +106,35 @@ pub fn free_bytes(path: &Path) -> Result<u64, PathError> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// The time of everything in the store: 1 January 1980, the first that ZIP archives can hold.
+const EPOCH_1980: i64 = 315_532_800;
+
+/// Creates a file of the store: it must not exist yet, and its mode is 0444 or 0555 whatever the umask.
+pub fn create_store_file(path: &Path, executable: bool) -> Result<std::fs::File, PathError> {
+    let mode = if executable { 0o555 } else { 0o444 };
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .at("create", path)?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+        .at("set the mode of", path)?;
+    Ok(file)
+}
+
+/// Sets a file's times to 1980; must come after its last write.
+pub fn stamp(file: &std::fs::File) -> io::Result<()> {
+    let time = rustix::fs::Timespec {
+        tv_sec: EPOCH_1980,
+        tv_nsec: 0,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    Ok(rustix::fs::futimens(file, &times)?)
+}
+
 /// Removes a tree whose folders may be read-only, as everything in the store is.
 pub fn remove_tree(path: &Path) -> Result<(), PathError> {
     match std::fs::symlink_metadata(path) {

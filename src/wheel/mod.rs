@@ -1,3 +1,7 @@
 //! Wheels: reading the archive strictly, checking it against its own RECORD, unpacking it into a tree.
 
 pub mod archive;
+pub mod entry_points;
+pub mod manifest;
+pub mod record;
+pub mod unpack;
