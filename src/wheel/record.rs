@@ -100,10 +100,13 @@ impl Record {
                 });
             };
             let path = RelPath::new(path).map_err(|source| RecordError::Path { row, source })?;
-            let digest = parse_hash(hash).ok_or_else(|| RecordError::Hash {
-                path: path.clone(),
-                hash: hash.to_owned(),
-            })?;
+            let digest = match hash {
+                "" => None,
+                hash => Some(parse_hash(hash).ok_or_else(|| RecordError::Hash {
+                    path: path.clone(),
+                    hash: hash.to_owned(),
+                })?),
+            };
             let size = if size.is_empty() {
                 None
             } else {
