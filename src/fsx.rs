@@ -135,6 +135,49 @@ pub fn stamp(file: &std::fs::File) -> io::Result<()> {
     Ok(rustix::fs::futimens(file, &times)?)
 }
 
+/// Hard-links a file of the store; where that is refused (another file system, another user's file under
+/// `fs.protected_hardlinks`, too many links, a file system without links) it is reflinked or copied.
+pub fn link_or_copy(source: &Path, target: &Path, executable: bool) -> Result<(), PathError> {
+    match std::fs::hard_link(source, target) {
+        Ok(()) => Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::CrossesDevices
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::TooManyLinks
+                    | io::ErrorKind::Unsupported
+            ) =>
+        {
+            reflink_or_copy(source, target, executable)
+        }
+        Err(error) => Err(error).at("link", target),
+    }
+}
+
+/// Clones a file's blocks copy-on-write; copies it where the file system cannot.
+pub fn reflink_or_copy(source: &Path, target: &Path, executable: bool) -> Result<(), PathError> {
+    #[cfg(target_os = "linux")]
+    {
+        let from = std::fs::File::open(source).at("open", source)?;
+        let to = create_store_file(target, executable)?;
+        if rustix::fs::ioctl_ficlone(&to, &from).is_ok() {
+            return stamp(&to).at("set the time of", target);
+        }
+        drop(to);
+        std::fs::remove_file(target).at("remove", target)?;
+    }
+    copy_store_file(source, target, executable)
+}
+
+/// Copies a file of the store with its mode and time.
+pub fn copy_store_file(source: &Path, target: &Path, executable: bool) -> Result<(), PathError> {
+    let mut from = std::fs::File::open(source).at("open", source)?;
+    let mut to = create_store_file(target, executable)?;
+    io::copy(&mut from, &mut to).at("write", target)?;
+    stamp(&to).at("set the time of", target)
+}
+
 /// Removes a tree whose folders may be read-only, as everything in the store is.
 pub fn remove_tree(path: &Path) -> Result<(), PathError> {
     match std::fs::symlink_metadata(path) {

@@ -11,12 +11,15 @@
 
 pub mod backend;
 pub mod digest;
+pub mod env;
 pub mod error;
 pub mod fsx;
 pub mod index;
+pub mod key;
 pub mod lockfile;
 pub mod pep;
 pub mod progress;
 pub mod relpath;
+pub mod store;
 pub mod target;
 pub mod wheel;

@@ -151,12 +151,17 @@ impl Lockfile {
         self.targets.iter().find(|locked| locked.target == *target)
     }
 
-    /// The wheels that `target` installs, one a package, sorted by package name.
-    pub fn select(&self, target: &Target) -> Result<Vec<Selected<'_>>, SelectError> {
-        let locked = self.target(target).ok_or_else(|| SelectError::UnknownTarget {
+    /// The entry of `target`, or an error that lists the targets there are.
+    pub fn locked_target(&self, target: &Target) -> Result<&LockedTarget, SelectError> {
+        self.target(target).ok_or_else(|| SelectError::UnknownTarget {
             target: *target,
             have: self.targets.iter().map(|locked| locked.target).collect(),
-        })?;
+        })
+    }
+
+    /// The wheels that `target` installs, one a package, sorted by package name.
+    pub fn select(&self, target: &Target) -> Result<Vec<Selected<'_>>, SelectError> {
+        let locked = self.locked_target(target)?;
         let environment = target.markers(&locked.python_full_version);
         let tags = target.tags();
         let mut chosen: BTreeMap<&PackageName, Selected<'_>> = BTreeMap::new();

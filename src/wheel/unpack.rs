@@ -498,6 +498,15 @@ pub(crate) fn write_new(root: &Path, path: RelPath, contents: &[u8], executable:
 }
 
 impl Unpacked {
+    /// A tree whose files are already in place, e.g. linked from another tree of the same wheel.
+    pub(crate) fn new(files: Vec<FileRow>, dist_info: RelPath, layout: Layout) -> Self {
+        Self {
+            files,
+            dist_info,
+            layout,
+        }
+    }
+
     /// The Python sources below site-packages: path below the prefix, and the name that bytecode carries inside,
     /// which is relative so that no place of a build gets into it.
     #[must_use]
@@ -511,7 +520,7 @@ impl Unpacked {
             .map_err(UnpackError::Name)?
             .under(&self.dist_info);
         let mut rows: BTreeMap<String, Option<(FileDigest, u64)>> = BTreeMap::new();
-        for file in &self.files {
+        for file in self.files.iter().filter(|file| !file.is_bytecode()) {
             rows.insert(
                 self.layout.record_path(file.path.as_str()),
                 Some((file.digest, file.size)),
