@@ -58,8 +58,17 @@ pub fn create_dir_all(path: &Path) -> Result<(), PathError> {
 }
 
 /// Replaces `path` by `bytes` in one step: readers see the old content or the new, never a part. The file's mode is
-/// 0644 less the process's umask.
+/// 0644 less the process's umask. After a power loss the file may be empty; see [`write_durable`].
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    replace(path, bytes, false)
+}
+
+/// As [`write_atomic`], and the content is on disk before the file is replaced: for what cannot be made again.
+pub fn write_durable(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    replace(path, bytes, true)
+}
+
+fn replace(path: &Path, bytes: &[u8], sync: bool) -> Result<(), PathError> {
     let folder = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -69,9 +78,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
         .permissions(std::fs::Permissions::from_mode(0o644))
         .tempfile_in(folder)
         .at("create a file in", folder)?;
-    file.write_all(bytes)
-        .and_then(|()| file.as_file().sync_data())
-        .at("write", file.path())?;
+    file.write_all(bytes).at("write", file.path())?;
+    if sync {
+        file.as_file().sync_data().at("sync", file.path())?;
+    }
     file.persist(path).map_err(|error| error.error).at("replace", path)?;
     Ok(())
 }

@@ -146,7 +146,10 @@ mod tests {
         let bytes = input(&lockfile, &target, &selected).expect("an input");
         assert_eq!(String::from_utf8(bytes).expect("text"), expected);
         let key = environment_key(&lockfile, &target).expect("a key");
-        assert_eq!(key.to_string(), "36e98b53f9afb336254af479871d63d8bae52cdf6fa5873f8cbf2cbfaf0de75a");
+        assert_eq!(
+            key.to_string(),
+            "36e98b53f9afb336254af479871d63d8bae52cdf6fa5873f8cbf2cbfaf0de75a"
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod index;
 pub mod key;
 pub mod lockfile;
 pub mod pep;
+pub mod profile;
 pub mod progress;
 pub mod relpath;
 pub mod store;

@@ -26,6 +26,9 @@ def pin():
         return
     if real != prefix:
         _rebase(prefix, real)
+    else:
+        # The second time, site has added the resolved folder beside the one that was resolved the first time.
+        sys.path[:] = dict.fromkeys(sys.path)
     _overlay(prefix, real)
     argv = getattr(sys, "orig_argv", ())
     if "install" in argv or "uninstall" in argv:
@@ -100,7 +103,8 @@ def _refuse_pip(argv, real):
     elsewhere = ("--target", "-t", "--prefix", "--root", "--dry-run")
     if not (module or script) or any(word.startswith(elsewhere) for word in command):
         return
-    if next((word for word in command if not word.startswith("-")), None) not in ("install", "uninstall"):
+    others = ("list", "show", "freeze", "check", "inspect", "download", "wheel", "cache", "config", "debug", "index")
+    if next((word for word in command if word in others or word in ("install", "uninstall")), None) in others:
         return
     sys.stderr.write(
         "error: this environment is immutable, so pip cannot change it (" + real + ")\n"
