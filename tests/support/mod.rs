@@ -7,6 +7,7 @@
 //! No test needs the internet, a GPU, a compiler or a file outside the repository. A CPython of 3.9 to 3.13 is needed
 //! by those that run one; they say so and skip where there is none.
 
+pub(crate) mod encoding;
 pub(crate) mod family;
 pub(crate) mod server;
 pub(crate) mod wheel;

@@ -1,14 +1,13 @@
 //! A wheel maker: small wheels that real installers accept, and broken ones.
 //!
-//! Owns: METADATA, WHEEL, RECORD, entry_points.txt and top_level.txt as build back ends write them, and hooks to get
+//! Owns: METADATA, WHEEL, RECORD, `entry_points.txt` and `top_level.txt` as build back ends write them, and hooks to get
 //! each of them wrong. Deterministic: the same calls give the same bytes on every machine.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
+use super::encoding::{normalized, sha256, sha256_in_record};
 use super::zip::{Member, Method, archive};
 
 /// A finished wheel.
@@ -264,7 +263,11 @@ impl Wheel {
             members.push(Member::file(&format!("{stem}.dist-info/RECORD"), record.as_bytes()));
         }
         for member in &mut members {
-            member.method = if self.method == Method::Stored { Method::Stored } else { member.method };
+            member.method = if self.method == Method::Stored {
+                Method::Stored
+            } else {
+                member.method
+            };
             member.descriptor |= self.descriptors;
             member.zip64 |= self.zip64;
         }
@@ -274,7 +277,7 @@ impl Wheel {
         let bytes = archive(&members);
         BuiltWheel {
             filename: format!("{stem}-{}.whl", self.tag),
-            sha256: hex(&Sha256::digest(&bytes)),
+            sha256: sha256(&bytes),
             name: self.name,
             version: self.version,
             bytes,
@@ -285,7 +288,12 @@ impl Wheel {
     }
 
     fn metadata(&self) -> String {
-        let Self { metadata_version, name, version, .. } = self;
+        let Self {
+            metadata_version,
+            name,
+            version,
+            ..
+        } = self;
         let mut text = format!("Metadata-Version: {metadata_version}\nName: {name}\nVersion: {version}\n");
         let _ = writeln!(text, "Summary: A stand-in for {name}, for tests");
         if let Some(specifier) = &self.requires_python {
@@ -329,10 +337,13 @@ impl Wheel {
     }
 
     fn top_level_file(&self) -> String {
-        let names = self.members.iter().filter_map(|member| match member.name.split_once('/') {
-            Some((folder, _)) => (!folder.contains('.')).then(|| folder.to_owned()),
-            None => member.name.strip_suffix(".py").map(str::to_owned),
-        });
+        let names = self
+            .members
+            .iter()
+            .filter_map(|member| match member.name.split_once('/') {
+                Some((folder, _)) => (!folder.contains('.')).then(|| folder.to_owned()),
+                None => member.name.strip_suffix(".py").map(str::to_owned),
+            });
         let names: BTreeSet<_> = names.collect();
         names.into_iter().fold(String::new(), |text, name| text + &name + "\n")
     }
@@ -342,7 +353,14 @@ impl Wheel {
         for member in members {
             let replacement = self.record_replacements.iter().find(|(path, _)| *path == member.name);
             let line = replacement.map_or_else(
-                || format!("{},sha256={},{}", member.name, urlsafe_base64(&Sha256::digest(&member.bytes)), member.bytes.len()),
+                || {
+                    format!(
+                        "{},{},{}",
+                        member.name,
+                        sha256_in_record(&member.bytes),
+                        member.bytes.len()
+                    )
+                },
                 |(_, line)| line.clone(),
             );
             if !line.is_empty() {
@@ -371,33 +389,4 @@ fn with_directories(members: Vec<Member>) -> Vec<Member> {
         all.push(member);
     }
     all
-}
-
-/// PEP 503: lower case, runs of `-`, `_` and `.` become one `-`.
-pub(crate) fn normalized(name: &str) -> String {
-    let parts: Vec<_> = name.split(['-', '_', '.']).filter(|part| !part.is_empty()).collect();
-    parts.join("-").to_ascii_lowercase()
-}
-
-/// SHA-256 in hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
-/// RECORD's form of a digest: URL-safe alphabet, no padding.
-pub(crate) fn urlsafe_base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for digit in 0..=chunk.len() {
-            let index = (group >> (18 - 6 * digit)) & 63;
-            text.push(char::from(ALPHABET[index as usize]));
-        }
-    }
-    text
 }

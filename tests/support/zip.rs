@@ -169,7 +169,14 @@ fn write_end(out: &mut Vec<u8>, count: usize, start: usize, zip64: bool) {
     put32(out, 0x0605_4b50);
     put32(out, 0); // both disk numbers
     for _ in 0..2 {
-        put16(out, if zip64 { 0xffff } else { u16::try_from(count).expect("few members") });
+        put16(
+            out,
+            if zip64 {
+                0xffff
+            } else {
+                u16::try_from(count).expect("few members")
+            },
+        );
     }
     put_size(out, end - start, zip64);
     put_size(out, start, zip64);
@@ -181,10 +188,13 @@ fn write_common(out: &mut Vec<u8>, member: &Member) {
     put16(out, if member.zip64 { 45 } else { 20 });
     let name_is_utf8 = if member.name.is_ascii() { 0 } else { 1 << 11 };
     put16(out, name_is_utf8 | if member.descriptor { 1 << 3 } else { 0 });
-    put16(out, match member.method {
-        Method::Stored => 0,
-        Method::Deflated => 8,
-    });
+    put16(
+        out,
+        match member.method {
+            Method::Stored => 0,
+            Method::Deflated => 8,
+        },
+    );
     put16(out, 0);
     put16(out, 0x0021);
 }

@@ -51,15 +51,26 @@ fn raw(server: &Server) -> (Vec<u8>, Option<ErrorKind>) {
     write!(stream, "GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is sent");
     let mut bytes = Vec::new();
     let ended = stream.read_to_end(&mut bytes).err().map(|error| error.kind());
-    let start = bytes.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |at| at + 4);
+    let start = bytes
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .map_or(0, |at| at + 4);
     (bytes.split_off(start), ended)
 }
 
 #[test]
 fn a_body_may_be_cut_off() {
     assert_eq!(raw(&on_file(Action::Truncate(10))), (BODY[..10].to_vec(), None));
-    assert_eq!(raw(&on_file(Action::Reset(10))), (BODY[..10].to_vec(), Some(ErrorKind::ConnectionReset)));
-    assert!(send(&on_file(Action::Truncate(10)), None).expect("a head").body.is_err());
+    assert_eq!(
+        raw(&on_file(Action::Reset(10))),
+        (BODY[..10].to_vec(), Some(ErrorKind::ConnectionReset))
+    );
+    assert!(
+        send(&on_file(Action::Truncate(10)), None)
+            .expect("a head")
+            .body
+            .is_err()
+    );
     // A fault behind the end of the body lets it through.
     let server = on_file(Action::Truncate(1000));
     assert_eq!(send(&server, None).expect("a head").body.expect("a body"), BODY);
@@ -72,7 +83,9 @@ fn a_server_may_fall_silent() {
         let address = server.url().trim_start_matches("http://").to_owned();
         let mut stream = TcpStream::connect(address).expect("a connection");
         write!(stream, "GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is sent");
-        stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+        stream
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .expect("a timeout");
         let mut bytes = Vec::new();
         let error = stream.read_to_end(&mut bytes).expect_err("the connection stays open");
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
@@ -87,7 +100,10 @@ fn a_server_may_fall_silent() {
 
 #[test]
 fn a_body_may_be_wrong() {
-    let flipped = send(&on_file(Action::Flip(3)), Some("bytes=2-4")).expect("a head").body.expect("a body");
+    let flipped = send(&on_file(Action::Flip(3)), Some("bytes=2-4"))
+        .expect("a head")
+        .body
+        .expect("a body");
     assert_eq!(flipped, [b'2', b'3' ^ 0x20, b'4']);
     let other = send(&on_file(Action::Body(b"login page".to_vec())), None).expect("a head");
     assert_eq!(other.body.expect("a body"), b"login page");
@@ -95,12 +111,19 @@ fn a_body_may_be_wrong() {
 
 #[test]
 fn a_status_may_pass_after_a_while() {
-    let server = server_with(Fault::on("thing", Action::Status(503, &[("Retry-After", "1")])).after(1).times(2));
+    let server = server_with(
+        Fault::on("thing", Action::Status(503, &[("Retry-After", "1")]))
+            .after(1)
+            .times(2),
+    );
     let statuses = || {
         let response = send(&server, None).expect("a head");
         (response.status, response.headers.contains_key("retry-after"))
     };
-    assert_eq!([statuses(), statuses(), statuses(), statuses()], [(200, false), (503, true), (503, true), (200, false)]);
+    assert_eq!(
+        [statuses(), statuses(), statuses(), statuses()],
+        [(200, false), (503, true), (503, true), (200, false)]
+    );
     let logged: Vec<_> = server.requests().iter().map(|request| request.status).collect();
     assert_eq!(logged, [200, 503, 503, 200]);
     server.fault(Fault::on(PATH, Action::Status(429, &[])));

@@ -5,10 +5,9 @@ use std::io::{Cursor, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
-
+use crate::support::encoding::{sha256_in_record, urlsafe_base64};
 use crate::support::family::{self, Shelf};
-use crate::support::wheel::{BuiltWheel, Wheel, urlsafe_base64};
+use crate::support::wheel::{BuiltWheel, Wheel};
 use crate::support::world::World;
 use crate::support::zip::Member;
 
@@ -30,7 +29,11 @@ fn members(wheel: &BuiltWheel) -> BTreeMap<String, (Vec<u8>, u32)> {
 fn record_faults(wheel: &BuiltWheel) -> Vec<String> {
     let mut members = members(wheel);
     members.retain(|name, _| !name.ends_with('/'));
-    let record = members.keys().find(|name| name.ends_with(".dist-info/RECORD")).cloned().expect("a RECORD");
+    let record = members
+        .keys()
+        .find(|name| name.ends_with(".dist-info/RECORD"))
+        .cloned()
+        .expect("a RECORD");
     let (text, _) = members.remove(&record).expect("it was just found");
     let mut faults = Vec::new();
     for line in String::from_utf8(text).expect("UTF-8").lines() {
@@ -42,7 +45,7 @@ fn record_faults(wheel: &BuiltWheel) -> Vec<String> {
         match members.remove(path) {
             None => faults.push(format!("missing {path}")),
             Some((bytes, _)) => {
-                let wanted = format!("sha256={}", urlsafe_base64(&Sha256::digest(&bytes)));
+                let wanted = sha256_in_record(&bytes);
                 if digest != Some(&wanted) || size != Some(&bytes.len().to_string()) {
                     faults.push(format!("differs {path}"));
                 }
@@ -55,7 +58,13 @@ fn record_faults(wheel: &BuiltWheel) -> Vec<String> {
 
 #[test]
 fn base64_is_that_of_the_rfc() {
-    let table: [(&[u8], &str); 5] = [(b"", ""), (b"f", "Zg"), (b"fo", "Zm8"), (b"foo", "Zm9v"), (&[0xfb, 0xff, 0xfe], "-__-")];
+    let table: [(&[u8], &str); 5] = [
+        (b"", ""),
+        (b"f", "Zg"),
+        (b"fo", "Zm8"),
+        (b"foo", "Zm9v"),
+        (&[0xfb, 0xff, 0xfe], "-__-"),
+    ];
     for (bytes, text) in table {
         assert_eq!(urlsafe_base64(bytes), text);
     }
@@ -81,8 +90,15 @@ fn every_family_wheel_has_a_right_record_and_its_own_name() {
 #[test]
 fn the_cu118_wheel_says_what_the_real_one_says() {
     let torch = family::wheel(Shelf::Channel("cu118"), "torch", "2.7.0+cu118-cp311");
-    assert_eq!(torch.filename, "torch-2.7.0+cu118-cp311-cp311-manylinux_2_28_x86_64.whl");
-    let requires: Vec<_> = torch.metadata.lines().filter_map(|line| line.strip_prefix("Requires-Dist: ")).collect();
+    assert_eq!(
+        torch.filename,
+        "torch-2.7.0+cu118-cp311-cp311-manylinux_2_28_x86_64.whl"
+    );
+    let requires: Vec<_> = torch
+        .metadata
+        .lines()
+        .filter_map(|line| line.strip_prefix("Requires-Dist: "))
+        .collect();
     assert_eq!(requires.len(), 21);
     assert_eq!(requires[2], "setuptools; python_version >= \"3.12\"");
     assert_eq!(
@@ -95,7 +111,10 @@ fn the_cu118_wheel_says_what_the_real_one_says() {
         text("torch-2.7.0+cu118.dist-info/WHEEL"),
         "Wheel-Version: 1.0\nGenerator: flambeau-tests (1)\nRoot-Is-Purelib: false\nTag: cp311-cp311-manylinux_2_28_x86_64\n\n"
     );
-    assert_eq!(text("torch-2.7.0+cu118.dist-info/top_level.txt"), "functorch\ntorch\ntorchgen\n");
+    assert_eq!(
+        text("torch-2.7.0+cu118.dist-info/top_level.txt"),
+        "functorch\ntorch\ntorchgen\n"
+    );
     assert!(text("torch/version.py").contains("cuda: Optional[str] = '11.8'"));
     assert_eq!(members["torch/bin/torch_shm_manager"].1 & 0o7777, 0o755);
     assert_eq!(members["torch/lib/"].1, 0o040_755);
@@ -110,7 +129,12 @@ fn the_same_calls_give_the_same_bytes() {
 
 #[test]
 fn other_zip_forms_read_the_same() {
-    let wheel = || Wheel::new("forms", "1").file("forms.py", "x = 1\n".repeat(100)).file("empty", "").directories();
+    let wheel = || {
+        Wheel::new("forms", "1")
+            .file("forms.py", "x = 1\n".repeat(100))
+            .file("empty", "")
+            .directories()
+    };
     let plain = members(&wheel().build());
     for built in [
         wheel().stored().build(),
@@ -126,11 +150,27 @@ fn other_zip_forms_read_the_same() {
 #[test]
 fn broken_wheels_are_broken_as_asked() {
     let wheel = || Wheel::new("broken", "1").file("one.py", "1").file("two.py", "2");
-    assert_eq!(record_faults(&wheel().record_line("three.py,sha256=x,1").build()), ["missing three.py"]);
-    assert_eq!(record_faults(&wheel().record_replace("one.py", "one.py,sha256=x,1").build()), ["differs one.py"]);
-    assert_eq!(record_faults(&wheel().record_replace("one.py", "").build()), ["unrecorded one.py"]);
-    assert_eq!(record_faults(&wheel().raw_member("../evil", "e").build()), ["unrecorded ../evil"]);
-    assert!(!members(&wheel().without_record().build()).keys().any(|name| name.ends_with("RECORD")));
+    assert_eq!(
+        record_faults(&wheel().record_line("three.py,sha256=x,1").build()),
+        ["missing three.py"]
+    );
+    assert_eq!(
+        record_faults(&wheel().record_replace("one.py", "one.py,sha256=x,1").build()),
+        ["differs one.py"]
+    );
+    assert_eq!(
+        record_faults(&wheel().record_replace("one.py", "").build()),
+        ["unrecorded one.py"]
+    );
+    assert_eq!(
+        record_faults(&wheel().raw_member("../evil", "e").build()),
+        ["unrecorded ../evil"]
+    );
+    assert!(
+        !members(&wheel().without_record().build())
+            .keys()
+            .any(|name| name.ends_with("RECORD"))
+    );
 
     let wrong_checksum = Member {
         crc32: Some(1),
@@ -139,7 +179,13 @@ fn broken_wheels_are_broken_as_asked() {
     let built = wheel().member(wrong_checksum).build();
     let mut archive = zip::ZipArchive::new(Cursor::new(&built.bytes)).expect("the directory is right");
     let mut text = String::new();
-    assert!(archive.by_name("three.py").expect("a member").read_to_string(&mut text).is_err());
+    assert!(
+        archive
+            .by_name("three.py")
+            .expect("a member")
+            .read_to_string(&mut text)
+            .is_err()
+    );
 
     // A name that stands twice: both are in the bytes, whatever a reader makes of them.
     let twice = wheel().raw_member("one.py", "other").build();

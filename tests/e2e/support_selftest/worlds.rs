@@ -11,14 +11,22 @@ fn a_command_sees_nothing_of_the_machine() {
     world.set("EXTRA", "yes");
     world.unset("LANG");
     let output = world.run(world.command("env")).ok();
-    let names: Vec<_> = output.stdout.lines().filter_map(|line| line.split('=').next()).collect();
+    let names: Vec<_> = output
+        .stdout
+        .lines()
+        .filter_map(|line| line.split('=').next())
+        .collect();
     for name in ["HOME", "PATH", "FLAMBEAU_STORE_DIR", "PIP_INDEX_URL", "EXTRA"] {
         assert!(names.contains(&name), "{name}: {output}");
     }
     for name in ["LANG", "CARGO", "VIRTUAL_ENV"] {
         assert!(!names.contains(&name), "{name}: {output}");
     }
-    let home = output.stdout.lines().find(|line| line.starts_with("HOME=")).expect("HOME is set");
+    let home = output
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("HOME="))
+        .expect("HOME is set");
     assert_eq!(home, format!("HOME={}", world.path("home").display()));
 }
 
@@ -45,7 +53,13 @@ fn the_one_python_on_the_path_is_real() {
     assert_eq!(world.python(&python.version).as_ref(), Some(&python));
     assert_eq!(world.python("2.7"), None);
     let mut command = world.command("sh");
-    command.args(["-c", &format!("python{} -c 'import platform; print(platform.python_version())'", python.version)]);
+    command.args([
+        "-c",
+        &format!(
+            "python{} -c 'import platform; print(platform.python_version())'",
+            python.version
+        ),
+    ]);
     assert_eq!(world.run(command).ok().text(), python.full_version);
 }
 

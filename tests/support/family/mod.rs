@@ -13,7 +13,8 @@ mod torch;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use super::wheel::{BuiltWheel, Wheel, normalized};
+use super::encoding::normalized;
+use super::wheel::{BuiltWheel, Wheel};
 
 /// Where a wheel is offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,13 +60,17 @@ struct Catalogue(BTreeMap<Shelf, BTreeMap<String, Project>>);
 
 impl Catalogue {
     /// Offers a project on a shelf; its wheels are made when they are asked for.
-    fn add(&mut self, shelf: Shelf, project: &str, make: impl Fn() -> Vec<Wheel> + Send + Sync + 'static) {
+    fn add(&mut self, place: Shelf, project: &str, make: impl Fn() -> Vec<Wheel> + Send + Sync + 'static) {
         let project_entry = Project {
             make: Box::new(make),
             built: OnceLock::new(),
         };
-        let previous = self.0.entry(shelf).or_default().insert(normalized(project), project_entry);
-        assert!(previous.is_none(), "{project} stands twice on {shelf:?}");
+        let previous = self
+            .0
+            .entry(place)
+            .or_default()
+            .insert(normalized(project), project_entry);
+        assert!(previous.is_none(), "{project} stands twice on {place:?}");
     }
 }
 
@@ -80,14 +85,26 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
 
 /// The projects of a shelf, normalised and sorted.
 pub(crate) fn projects(shelf: Shelf) -> Vec<&'static str> {
-    CATALOGUE.0.get(&shelf).map(|projects| projects.keys().map(String::as_str).collect()).unwrap_or_default()
+    CATALOGUE
+        .0
+        .get(&shelf)
+        .map(|projects| projects.keys().map(String::as_str).collect())
+        .unwrap_or_default()
 }
 
 /// The wheels of a project on a shelf; none where the shelf does not have it.
 pub(crate) fn wheels(shelf: Shelf, project: &str) -> &'static [Arc<BuiltWheel>] {
-    let project = CATALOGUE.0.get(&shelf).and_then(|projects| projects.get(&normalized(project)));
+    let project = CATALOGUE
+        .0
+        .get(&shelf)
+        .and_then(|projects| projects.get(&normalized(project)));
     project.map_or(&[], |project| {
-        project.built.get_or_init(|| (project.make)().into_iter().map(|wheel| Arc::new(wheel.build())).collect())
+        project.built.get_or_init(|| {
+            (project.make)()
+                .into_iter()
+                .map(|wheel| Arc::new(wheel.build()))
+                .collect()
+        })
     })
 }
 
@@ -96,7 +113,10 @@ pub(crate) fn wheels(shelf: Shelf, project: &str) -> &'static [Arc<BuiltWheel>] 
 /// # Panics
 /// Where there is none or more than one.
 pub(crate) fn wheel(shelf: Shelf, project: &str, part: &str) -> Arc<BuiltWheel> {
-    let found: Vec<_> = wheels(shelf, project).iter().filter(|wheel| wheel.filename.contains(part)).collect();
+    let found: Vec<_> = wheels(shelf, project)
+        .iter()
+        .filter(|wheel| wheel.filename.contains(part))
+        .collect();
     match found[..] {
         [wheel] => Arc::clone(wheel),
         _ => panic!("{} wheels of {project} on {shelf:?} are called `…{part}…`", found.len()),
@@ -105,5 +125,8 @@ pub(crate) fn wheel(shelf: Shelf, project: &str, part: &str) -> Arc<BuiltWheel> 
 
 /// One wheel for each CPython, made from its tag (`cp311-cp311`).
 fn for_pythons(make: impl Fn(&str) -> Wheel) -> Vec<Wheel> {
-    PYTHONS.iter().map(|python| make(&format!("cp{python}-cp{python}"))).collect()
+    PYTHONS
+        .iter()
+        .map(|python| make(&format!("cp{python}-cp{python}")))
+        .collect()
 }

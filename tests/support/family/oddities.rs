@@ -34,8 +34,14 @@ pub(super) fn fill(catalogue: &mut Catalogue) {
     add("pth-carrier", || {
         vec![
             Wheel::new("pth-carrier", "1.0")
-                .file("pth_carrier.pth", "import pth_carrier_hook; pth_carrier_hook.count()\npth_carrier_extra\n")
-                .file("pth_carrier_hook.py", "RUNS = 0\n\ndef count():\n    global RUNS\n    RUNS += 1\n")
+                .file(
+                    "pth_carrier.pth",
+                    "import pth_carrier_hook; pth_carrier_hook.count()\npth_carrier_extra\n",
+                )
+                .file(
+                    "pth_carrier_hook.py",
+                    "RUNS = 0\n\ndef count():\n    global RUNS\n    RUNS += 1\n",
+                )
                 .file("pth_carrier_extra/from_the_extra_folder.py", "FOUND = True\n"),
         ]
     });
@@ -48,8 +54,16 @@ pub(super) fn fill(catalogue: &mut Catalogue) {
         };
         vec![wheel("1.0", ">=3.8"), wheel("2.0", ">=3.99")]
     });
-    add("loop-a", || vec![Wheel::new("loop-a", "1.0").file("loop_a.py", "").requires("loop-b")]);
-    add("loop-b", || vec![Wheel::new("loop-b", "1.0").file("loop_b.py", "").requires("loop-a==1.0")]);
+    add("loop-a", || {
+        vec![Wheel::new("loop-a", "1.0").file("loop_a.py", "").requires("loop-b")]
+    });
+    add("loop-b", || {
+        vec![
+            Wheel::new("loop-b", "1.0")
+                .file("loop_b.py", "")
+                .requires("loop-a==1.0"),
+        ]
+    });
     add("with-extras", || {
         let wheel = Wheel::new("with-extras", "1.0").file("with_extras.py", "");
         vec![
@@ -59,7 +73,13 @@ pub(super) fn fill(catalogue: &mut Catalogue) {
                 .extra("all", &["with-extras[maths,templates]"]),
         ]
     });
-    add("torn", || vec![Wheel::new("torn", "1.0").file("torn.py", "").requires_all(["mpmath>=1.4", "sympy==1.14.0"])]);
+    add("torn", || {
+        vec![
+            Wheel::new("torn", "1.0")
+                .file("torn.py", "")
+                .requires_all(["mpmath>=1.4", "sympy==1.14.0"]),
+        ]
+    });
     add("pre-release", || {
         ["1.0", "2.0rc1"]
             .map(|version| Wheel::new("pre-release", version).file("pre_release.py", format!("V = '{version}'\n")))
@@ -86,7 +106,11 @@ fn kitchen_sink() -> Wheel {
         .file("kitchen/a name with spaces.txt", "spaces\n")
         .file("kitchen/größe.txt", "not ASCII\n")
         .executable("kitchen/tool.sh", "#!/bin/sh\necho tool\n")
-        .data_executable("scripts", "kitchen-script", "#!python\nimport kitchen.cli, sys\nsys.exit(kitchen.cli.main())\n")
+        .data_executable(
+            "scripts",
+            "kitchen-script",
+            "#!python\nimport kitchen.cli, sys\nsys.exit(kitchen.cli.main())\n",
+        )
         // Without the executable bit in the archive, as some build back ends leave it.
         .data("scripts", "kitchen-plain", "#!python -s\nprint('plain')\n")
         .data_executable("scripts", "kitchen-shell", "#!/bin/sh\necho shell \"$@\"\n")

@@ -7,9 +7,19 @@ use crate::support::wheel::Wheel;
 
 pub(super) fn fill(catalogue: &mut Catalogue) {
     let mut add = |project: &'static str, make: fn() -> Vec<Wheel>| catalogue.add(Shelf::Index, project, make);
-    add("filelock", || ["3.13.1", "3.18.0"].map(|version| module("filelock", version, ">=3.9")).into());
-    add("fsspec", || ["2024.6.1", "2025.3.2"].map(|version| module("fsspec", version, ">=3.9")).into());
-    add("typing-extensions", || ["4.12.2", "4.13.2"].map(typing_extensions).into());
+    add("filelock", || {
+        ["3.13.1", "3.18.0"]
+            .map(|version| module("filelock", version, ">=3.9"))
+            .into()
+    });
+    add("fsspec", || {
+        ["2024.6.1", "2025.3.2"]
+            .map(|version| module("fsspec", version, ">=3.9"))
+            .into()
+    });
+    add("typing-extensions", || {
+        ["4.12.2", "4.13.2"].map(typing_extensions).into()
+    });
     add("mpmath", || {
         vec![
             module("mpmath", "1.3.0", ">=3.8").extra("tests", &["pytest>=4.6"]),
@@ -18,17 +28,26 @@ pub(super) fn fill(catalogue: &mut Catalogue) {
     });
     add("sympy", || ["1.13.3", "1.14.0"].map(sympy).into());
     add("networkx", || {
-        [("3.2.1", ">=3.9"), ("3.4.2", ">=3.10")].map(|(version, python)| networkx(version, python)).into()
+        [("3.2.1", ">=3.9"), ("3.4.2", ">=3.10")]
+            .map(|(version, python)| networkx(version, python))
+            .into()
     });
     add("jinja2", || ["3.1.4", "3.1.6"].map(jinja2).into());
     add("markupsafe", markupsafe);
     add("setuptools", || ["70.2.0", "80.1.0"].map(setuptools).into());
     add("numpy", numpy);
-    add("pillow", || ["11.0.0", "11.2.1"].iter().flat_map(|version| pillow(version)).collect());
+    add("pillow", || {
+        ["11.0.0", "11.2.1"]
+            .iter()
+            .flat_map(|version| pillow(version))
+            .collect()
+    });
     // The PyTorch index hosts old versions of these too; the package index is where they come from.
     catalogue.add(Shelf::Root, "jinja2", || vec![jinja2("3.1.4")]);
     catalogue.add(Shelf::Root, "filelock", || vec![module("filelock", "3.13.1", ">=3.9")]);
-    catalogue.add(Shelf::Root, "numpy", || vec![numpy_wheel("2.1.2", ">=3.10", "cp311-cp311")]);
+    catalogue.add(Shelf::Root, "numpy", || {
+        vec![numpy_wheel("2.1.2", ">=3.10", "cp311-cp311")]
+    });
 }
 
 /// A package of one module and one submodule.
@@ -37,7 +56,10 @@ fn module(name: &str, version: &str, python: &str) -> Wheel {
     Wheel::new(name, version)
         .requires_python(python)
         .file(&format!("{folder}/__init__.py"), format!("__version__ = '{version}'\n"))
-        .file(&format!("{folder}/core/__init__.py"), format!("STAMP = '{name} {version}'\n"))
+        .file(
+            &format!("{folder}/core/__init__.py"),
+            format!("STAMP = '{name} {version}'\n"),
+        )
         .file(&format!("{folder}/py.typed"), "")
 }
 
@@ -67,7 +89,10 @@ fn jinja2(version: &str) -> Wheel {
     Wheel::new("Jinja2", version)
         .filed_as("jinja2")
         .requires_python(">=3.7")
-        .file("jinja2/__init__.py", format!("import markupsafe\n__version__ = '{version}'\n"))
+        .file(
+            "jinja2/__init__.py",
+            format!("import markupsafe\n__version__ = '{version}'\n"),
+        )
         .entry_point("babel.extractors", "jinja2", "jinja2.ext:babel_extract[i18n]")
         .requires("MarkupSafe>=2.0")
         .extra("i18n", &["Babel>=2.7"])
@@ -85,10 +110,16 @@ fn markupsafe() -> Vec<Wheel> {
     let mut wheels = Vec::new();
     for python in PYTHONS {
         let tag = format!("cp{python}-cp{python}");
-        wheels.push(make("3.0.2", format!("{tag}-manylinux_2_17_x86_64.manylinux2014_x86_64")));
+        wheels.push(make(
+            "3.0.2",
+            format!("{tag}-manylinux_2_17_x86_64.manylinux2014_x86_64"),
+        ));
         wheels.push(make("3.0.2", format!("{tag}-musllinux_1_2_x86_64")));
         if python != "313" {
-            wheels.push(make("2.1.5", format!("{tag}-manylinux_2_17_x86_64.manylinux2014_x86_64")));
+            wheels.push(make(
+                "2.1.5",
+                format!("{tag}-manylinux_2_17_x86_64.manylinux2014_x86_64"),
+            ));
         }
     }
     wheels
@@ -103,7 +134,10 @@ fn setuptools(version: &str) -> Wheel {
         .file("_distutils_hack/__init__.py", "ACTIVE = True\n")
         .file("distutils-precedence.pth", hook)
         .file("setuptools/__init__.py", format!("__version__ = '{version}'\n"))
-        .file("setuptools/_vendor/zipp-3.19.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: zipp\nVersion: 3.19.2\n\n")
+        .file(
+            "setuptools/_vendor/zipp-3.19.2.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: zipp\nVersion: 3.19.2\n\n",
+        )
         .file("setuptools/_vendor/zipp/__init__.py", "")
         .file("pkg_resources/__init__.py", "")
         .entry_point("distutils.commands", "build", "setuptools.command.build:build")
@@ -111,8 +145,12 @@ fn setuptools(version: &str) -> Wheel {
 }
 
 fn numpy() -> Vec<Wheel> {
-    let old = PYTHONS[..4].iter().map(|python| numpy_wheel("2.0.2", ">=3.9", &format!("cp{python}-cp{python}")));
-    let new = PYTHONS[1..].iter().map(|python| numpy_wheel("2.2.5", ">=3.10", &format!("cp{python}-cp{python}")));
+    let old = PYTHONS[..4]
+        .iter()
+        .map(|python| numpy_wheel("2.0.2", ">=3.9", &format!("cp{python}-cp{python}")));
+    let new = PYTHONS[1..]
+        .iter()
+        .map(|python| numpy_wheel("2.2.5", ">=3.10", &format!("cp{python}-cp{python}")));
     old.chain(new).collect()
 }
 

@@ -22,7 +22,13 @@ impl Build {
             "rocm6.3" => (None, Some("6.3.42131-fa1d09cbd"), elf!("rocm/libtorch_fake.so")),
             _ => (None, None, elf!("cpu/libtorch_fake.so")),
         };
-        Self { stamp: version.clone(), version, cuda, hip, library }
+        Self {
+            stamp: version.clone(),
+            version,
+            cuda,
+            hip,
+            library,
+        }
     }
 
     /// The build of the package index: CUDA 12.6, and no label in its version.
@@ -41,17 +47,33 @@ pub(super) fn fill(catalogue: &mut Catalogue) {
     for channel in CHANNELS {
         catalogue.add(Shelf::Channel(channel), "torch", move || {
             let versions = ["2.6.0", "2.7.0"].map(|version| Build::of_channel(version, channel));
-            versions.iter().flat_map(|build| for_pythons(|tag| torch(build, channel, tag))).collect()
+            versions
+                .iter()
+                .flat_map(|build| for_pythons(|tag| torch(build, channel, tag)))
+                .collect()
         });
         catalogue.add(Shelf::Channel(channel), "torchvision", move || torchvision_of(channel));
     }
-    catalogue.add(Shelf::Index, "torch", || for_pythons(|tag| torch(&Build::of_index(), "pip", tag)));
+    catalogue.add(Shelf::Index, "torch", || {
+        for_pythons(|tag| torch(&Build::of_index(), "pip", tag))
+    });
     catalogue.add(Shelf::Index, "torchvision", || {
-        for_pythons(|tag| torchvision("0.22.0", "0.22.0+cu126", Some("12.6"), &format!("{tag}-manylinux_2_28_x86_64")))
+        for_pythons(|tag| {
+            torchvision(
+                "0.22.0",
+                "0.22.0+cu126",
+                Some("12.6"),
+                &format!("{tag}-manylinux_2_28_x86_64"),
+            )
+        })
     });
     // Every page of every channel lists what lies in the root, and old builds for other machines do.
     catalogue.add(Shelf::Root, "torch", || {
-        let build = Build { version: "2.0.1".to_owned(), stamp: "2.0.1".to_owned(), ..Build::of_channel("2.0.1", "cpu") };
+        let build = Build {
+            version: "2.0.1".to_owned(),
+            stamp: "2.0.1".to_owned(),
+            ..Build::of_channel("2.0.1", "cpu")
+        };
         vec![torch(&build, "cpu", "cp310-cp310").tag("cp310-cp310-manylinux2014_aarch64")]
     });
     catalogue.add(Shelf::Index, "triton", || {
@@ -70,7 +92,11 @@ pub(super) fn fill(catalogue: &mut Catalogue) {
     // What a lock takes by accident when the name is not kept to the channel.
     catalogue.add(Shelf::Index, "pytorch-triton-rocm", || {
         let tag = "cp310-cp310-manylinux_2_17_x86_64.manylinux2014_x86_64";
-        vec![Wheel::new("pytorch-triton-rocm", "2.1.0").tag(tag).file("triton/__init__.py", "__version__ = '2.1.0'\n")]
+        vec![
+            Wheel::new("pytorch-triton-rocm", "2.1.0")
+                .tag(tag)
+                .file("triton/__init__.py", "__version__ = '2.1.0'\n"),
+        ]
     });
 }
 
@@ -101,7 +127,10 @@ fn torch(build: &Build, channel: &str, tag: &str) -> Wheel {
         .file("torch/_tensor.py", python!("torch/_tensor.py"))
         .file("torch/cuda/__init__.py", python!("torch/cuda/__init__.py"))
         .file("torch/backends/__init__.py", python!("torch/backends/__init__.py"))
-        .file("torch/backends/cudnn/__init__.py", python!("torch/backends/cudnn/__init__.py"))
+        .file(
+            "torch/backends/cudnn/__init__.py",
+            python!("torch/backends/cudnn/__init__.py"),
+        )
         .file("torch/distributed/__init__.py", &stamped)
         .file("torch/distributed/run.py", python!("torch/distributed/run.py"))
         .file("torch/nn/__init__.py", &stamped)
@@ -118,11 +147,19 @@ fn torch(build: &Build, channel: &str, tag: &str) -> Wheel {
         .file("functorch/__init__.py", "import torch\n")
         .entry_point("console_scripts", "torchrun", "torch.distributed.run:main")
         .entry_point("torchrun.logs_specs", "default", "torch.distributed:STAMP")
-        .requires_all(["filelock", "typing-extensions>=4.10.0", "setuptools; python_version >= \"3.12\""])
+        .requires_all([
+            "filelock",
+            "typing-extensions>=4.10.0",
+            "setuptools; python_version >= \"3.12\"",
+        ])
         .requires_all(["sympy>=1.13.3", "networkx", "jinja2", "fsspec"]);
     let wheel = match channel {
-        "cu118" => nvidia::CU11.iter().fold(wheel, |wheel, package| wheel.requires(&package.pin(GPU_HOST))),
-        "pip" => nvidia::CU12.iter().fold(wheel, |wheel, package| wheel.requires(&package.pin(GPU_HOST))),
+        "cu118" => nvidia::CU11
+            .iter()
+            .fold(wheel, |wheel, package| wheel.requires(&package.pin(GPU_HOST))),
+        "pip" => nvidia::CU12
+            .iter()
+            .fold(wheel, |wheel, package| wheel.requires(&package.pin(GPU_HOST))),
         "rocm6.3" => wheel
             .requires(&format!("pytorch-triton-rocm==3.3.0; {GPU_HOST}"))
             .executable("torch/lib/libamdhip64.so", elf!("rocm/libamdhip64.so"))
@@ -134,7 +171,9 @@ fn torch(build: &Build, channel: &str, tag: &str) -> Wheel {
         "cu118" | "pip" => wheel.requires(&format!("triton==3.3.0; {GPU_HOST}")),
         _ => wheel,
     };
-    wheel.extra("optree", &["optree>=0.13.0"]).extra("opt-einsum", &["opt-einsum>=3.3"])
+    wheel
+        .extra("optree", &["optree>=0.13.0"])
+        .extra("opt-einsum", &["opt-einsum>=3.3"])
 }
 
 /// The ROCm channel lists each file twice, once for any Linux.
@@ -155,7 +194,10 @@ fn torchvision(version: &str, stamp: &str, cuda: Option<&str>, tag: &str) -> Whe
         .tag(tag)
         .requires_python(">=3.9")
         .file("torchvision/__init__.py", python!("torchvision/__init__.py"))
-        .file("torchvision/version.py", format!("__version__ = '{stamp}'\ncuda = {cuda}\n"))
+        .file(
+            "torchvision/version.py",
+            format!("__version__ = '{stamp}'\ncuda = {cuda}\n"),
+        )
         .file("torchvision/ops.py", python!("torchvision/ops.py"))
         .executable("torchvision/_C.so", elf!("leaf/libleaf.so"))
         .file("torchvision/models/__init__.py", format!("STAMP = '{stamp}'\n"))

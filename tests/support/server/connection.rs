@@ -1,5 +1,6 @@
 //! One connection: reads requests, answers them, and breaks off where a fault says so.
 
+use std::fmt::Write as _;
 use std::io::{self, BufReader, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::Ordering;
@@ -17,7 +18,7 @@ enum Next {
 }
 
 /// Serves a connection until it ends, whoever ends it.
-pub(super) fn serve(stream: TcpStream, shared: &Shared) {
+pub(super) fn serve(stream: &TcpStream, shared: &Shared) {
     let _nagle = stream.set_nodelay(true);
     let Ok(mut reader) = stream.try_clone().map(BufReader::new) else {
         return;
@@ -28,11 +29,17 @@ pub(super) fn serve(stream: TcpStream, shared: &Shared) {
         let mut response = content::answer(shared, &fault::blind(&request, &hits));
         let delivery = fault::apply(hits, &request, &shared.base, &mut response);
         let head_only = request.method == "HEAD";
-        let closing = request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-        request.status = if matches!(delivery.end, End::StallBeforeHead) { 0 } else { response.status };
+        let closing = request
+            .header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        request.status = if matches!(delivery.end, End::StallBeforeHead) {
+            0
+        } else {
+            response.status
+        };
         // Logged before it is answered: who has the answer finds the request in the log.
         lock(&shared.log).push(request);
-        match send(&stream, shared, &response, &delivery, head_only) {
+        match send(stream, shared, &response, &delivery, head_only) {
             Ok(Next::Request) if !closing => {}
             _ => break,
         }
@@ -40,7 +47,13 @@ pub(super) fn serve(stream: TcpStream, shared: &Shared) {
     let _closed = stream.shutdown(Shutdown::Both);
 }
 
-fn send(mut stream: &TcpStream, shared: &Shared, response: &Response, delivery: &Delivery, head_only: bool) -> io::Result<Next> {
+fn send(
+    mut stream: &TcpStream,
+    shared: &Shared,
+    response: &Response,
+    delivery: &Delivery,
+    head_only: bool,
+) -> io::Result<Next> {
     if matches!(delivery.end, End::StallBeforeHead) {
         return stall(stream, shared);
     }
@@ -70,12 +83,12 @@ fn send(mut stream: &TcpStream, shared: &Shared, response: &Response, delivery: 
 fn head(response: &Response, delivery: &Delivery) -> String {
     let mut head = format!("HTTP/1.1 {} {}\r\n", response.status, reason(response.status));
     for (name, value) in &response.headers {
-        head += &format!("{name}: {value}\r\n");
+        let _ = write!(head, "{name}: {value}\r\n");
     }
-    head += &match delivery.framing {
-        Framing::Length => format!("Content-Length: {}\r\n\r\n", response.part.len()),
-        Framing::Chunked => "Transfer-Encoding: chunked\r\n\r\n".to_owned(),
-        Framing::Close => "Connection: close\r\n\r\n".to_owned(),
+    let _ = match delivery.framing {
+        Framing::Length => write!(head, "Content-Length: {}\r\n\r\n", response.part.len()),
+        Framing::Chunked => write!(head, "Transfer-Encoding: chunked\r\n\r\n"),
+        Framing::Close => write!(head, "Connection: close\r\n\r\n"),
     };
     head
 }
@@ -83,7 +96,9 @@ fn head(response: &Response, delivery: &Delivery) -> String {
 fn write_body(mut stream: &TcpStream, shared: &Shared, body: &[u8], delivery: &Delivery) -> io::Result<()> {
     const STEPS_PER_SECOND: u64 = 20;
     let step = match delivery.bytes_per_second {
-        Some(rate) => usize::try_from(rate.div_ceil(STEPS_PER_SECOND)).unwrap_or(usize::MAX).max(1),
+        Some(rate) => usize::try_from(rate.div_ceil(STEPS_PER_SECOND))
+            .unwrap_or(usize::MAX)
+            .max(1),
         None => 64 * 1024,
     };
     for piece in body.chunks(step) {
@@ -95,8 +110,8 @@ fn write_body(mut stream: &TcpStream, shared: &Shared, body: &[u8], delivery: &D
             stream.write_all(b"\r\n")?;
         }
         if let Some(rate) = delivery.bytes_per_second {
-            let seconds = piece.len() as f64 / rate as f64;
-            std::thread::sleep(Duration::from_secs_f64(seconds));
+            let nanoseconds = piece.len() as u64 * 1_000_000_000 / rate.max(1);
+            std::thread::sleep(Duration::from_nanos(nanoseconds));
             if shared.stopping.load(Ordering::SeqCst) {
                 return Err(io::Error::other("the server is stopping"));
             }

@@ -16,8 +16,9 @@ use std::sync::Arc;
 use super::http::{LoggedRequest, Response};
 use super::pages::{self, Dialect};
 use super::{Shared, lock};
+use crate::support::encoding::{normalized, sha256};
 use crate::support::family::{CHANNELS, Shelf};
-use crate::support::wheel::{BuiltWheel, normalized, sha256};
+use crate::support::wheel::BuiltWheel;
 
 const MODIFIED: &str = "Wed, 23 Apr 2025 16:08:25 GMT";
 
@@ -38,7 +39,9 @@ pub(super) fn answer(shared: &Shared, request: &LoggedRequest) -> Response {
             None => access_denied(),
         },
         ["simple", ""] => index_page(request, shared, &shared.projects(Shelf::Index)),
-        ["simple", project] => Response::new(301, "text/plain", "").with("Location", format!("/simple/{}/", normalized(project))),
+        ["simple", project] => {
+            Response::new(301, "text/plain", "").with("Location", format!("/simple/{}/", normalized(project)))
+        }
         ["simple", project, ""] => project_page(shared, project, request),
         ["packages", prefix, file] => package_file(shared, prefix, file, request),
         _ => not_found(),
@@ -59,12 +62,19 @@ fn channel_content(shared: &Shared, channel: &'static str, rest: &[&str], reques
         }
         [project, ""] => {
             let shelves = [Shelf::Channel(channel), Shelf::Root];
-            let rows: Vec<_> = shelves.into_iter().flat_map(|shelf| rows(shared, shelf, project)).collect();
+            let rows: Vec<_> = shelves
+                .into_iter()
+                .flat_map(|shelf| rows(shared, shelf, project))
+                .collect();
             if rows.is_empty() {
                 return access_denied();
             }
             let options = shared.options();
-            page(pages::channel_project(project, &rows, options.channel_core_metadata, options.digests), "text/html", request)
+            page(
+                pages::channel_project(project, &rows, options.channel_core_metadata, options.digests),
+                "text/html",
+                request,
+            )
         }
         [file] => channel_file(shared, Shelf::Channel(channel), file, request),
         _ => access_denied(),
@@ -74,7 +84,10 @@ fn channel_content(shared: &Shared, channel: &'static str, rest: &[&str], reques
 /// The wheels of a project on a shelf, each with its path.
 fn rows(shared: &Shared, shelf: Shelf, project: &str) -> Vec<(String, Arc<BuiltWheel>)> {
     let wheels = shared.wheels(shelf, project);
-    wheels.into_iter().map(|wheel| (path_of(shelf, &wheel), wheel)).collect()
+    wheels
+        .into_iter()
+        .map(|wheel| (path_of(shelf, &wheel), wheel))
+        .collect()
 }
 
 fn path_of(shelf: Shelf, wheel: &BuiltWheel) -> String {
@@ -102,11 +115,20 @@ fn package_file(shared: &Shared, prefix: &str, name: &str, request: &LoggedReque
 
 fn find(shared: &Shared, shelf: Shelf, filename: &str) -> Option<Arc<BuiltWheel>> {
     let project = normalized(filename.split('-').next()?);
-    shared.wheels(shelf, &project).into_iter().find(|wheel| wheel.filename == filename)
+    shared
+        .wheels(shelf, &project)
+        .into_iter()
+        .find(|wheel| wheel.filename == filename)
 }
 
 /// A wheel or its metadata.
-fn wheel_file(shared: &Shared, shelf: Shelf, name: &str, with_metadata: bool, request: &LoggedRequest) -> Option<Response> {
+fn wheel_file(
+    shared: &Shared,
+    shelf: Shelf,
+    name: &str,
+    with_metadata: bool,
+    request: &LoggedRequest,
+) -> Option<Response> {
     if let Some(wheel_name) = name.strip_suffix(".metadata") {
         let wheel = find(shared, shelf, wheel_name).filter(|_| with_metadata)?;
         let text = wheel.metadata.as_bytes();
@@ -124,13 +146,21 @@ fn file(bytes: Arc<[u8]>, digest: &str, request: &LoggedRequest) -> Response {
 
 fn page(html: String, content_type: &str, request: &LoggedRequest) -> Response {
     let tag = format!("\"{}\"", &sha256(html.as_bytes())[..32]);
-    let response = Response::new(200, content_type, html).with("ETag", tag).with("Vary", "Accept");
-    not_modified(response.with("Cache-Control", "no-cache,no-store,must-revalidate"), request)
+    let response = Response::new(200, content_type, html)
+        .with("ETag", tag)
+        .with("Vary", "Accept");
+    not_modified(
+        response.with("Cache-Control", "no-cache,no-store,must-revalidate"),
+        request,
+    )
 }
 
 /// Answers a client that has it already.
 fn not_modified(mut response: Response, request: &LoggedRequest) -> Response {
-    if request.header("if-none-match").is_some_and(|known| response.header("etag") == Some(known)) {
+    if request
+        .header("if-none-match")
+        .is_some_and(|known| response.header("etag") == Some(known))
+    {
         response.status = 304;
         response.part = 0..0;
     }
@@ -146,7 +176,11 @@ fn project_page(shared: &Shared, project: &str, request: &LoggedRequest) -> Resp
         return not_found();
     }
     let dialect = dialect(shared, request);
-    page(pages::index_project(project, &rows, dialect, shared.options()), dialect.content_type(), request)
+    page(
+        pages::index_project(project, &rows, dialect, shared.options()),
+        dialect.content_type(),
+        request,
+    )
 }
 
 fn index_page(request: &LoggedRequest, shared: &Shared, projects: &[String]) -> Response {

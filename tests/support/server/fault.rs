@@ -165,7 +165,12 @@ pub(super) fn blind(request: &LoggedRequest, hits: &[(Action, usize)]) -> Logged
 }
 
 /// Applies the actions to a response and says how to deliver it.
-pub(super) fn apply(hits: Vec<(Action, usize)>, request: &LoggedRequest, base: &str, response: &mut Response) -> Delivery {
+pub(super) fn apply(
+    hits: Vec<(Action, usize)>,
+    request: &LoggedRequest,
+    base: &str,
+    response: &mut Response,
+) -> Delivery {
     let mut delivery = Delivery::default();
     for (action, number) in hits {
         match action {

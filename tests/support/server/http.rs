@@ -123,9 +123,8 @@ impl Response {
         self.set("Accept-Ranges", "bytes");
         let whole = self.body.len();
         let validator = request.header("if-range");
-        let unchanged = validator.is_none_or(|wanted| {
-            self.header("etag") == Some(wanted) || self.header("last-modified") == Some(wanted)
-        });
+        let unchanged = validator
+            .is_none_or(|wanted| self.header("etag") == Some(wanted) || self.header("last-modified") == Some(wanted));
         let Some(wanted) = request.range().filter(|_| unchanged) else {
             return self;
         };
@@ -133,7 +132,10 @@ impl Response {
             Wanted::Everything => {}
             Wanted::Part(part) => {
                 self.status = 206;
-                self.set("Content-Range", format!("bytes {}-{}/{whole}", part.start, part.end - 1));
+                self.set(
+                    "Content-Range",
+                    format!("bytes {}-{}/{whole}", part.start, part.end - 1),
+                );
                 self.part = part;
             }
             Wanted::Nothing => {
@@ -165,7 +167,11 @@ fn parse_range(header: &str, whole: usize) -> Wanted {
         (Err(_), Ok(suffix)) => whole.saturating_sub(suffix)..whole,
         _ => return Wanted::Everything,
     };
-    if part.is_empty() { Wanted::Nothing } else { Wanted::Part(part) }
+    if part.is_empty() {
+        Wanted::Nothing
+    } else {
+        Wanted::Part(part)
+    }
 }
 
 /// Percent decoding; `+` stays `+`.
@@ -174,7 +180,9 @@ pub(super) fn decode(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
         let escaped = (*first == b'%').then(|| tail.get(..2)).flatten();
-        let value = escaped.and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let value = escaped
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
         bytes.push(value.unwrap_or(*first));
         rest = if value.is_some() { &tail[2..] } else { tail };
     }

@@ -47,6 +47,7 @@ struct Shared {
 
 /// How the indexes differ from one another.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, set by name")]
 pub(crate) struct Options {
     /// Whether the package index advertises and serves `.metadata` (PEP 658).
     pub(crate) index_core_metadata: bool,
@@ -115,9 +116,12 @@ impl Server {
     }
 
     /// Offers one more wheel; where the family has the same file name on that shelf, the new one is served instead.
-    pub(crate) fn offer(&self, shelf: Shelf, wheel: Wheel) -> Arc<BuiltWheel> {
+    pub(crate) fn offer(&self, place: Shelf, wheel: Wheel) -> Arc<BuiltWheel> {
         let wheel = Arc::new(wheel.build());
-        lock(&self.shared.offered).entry(shelf).or_default().push(Arc::clone(&wheel));
+        lock(&self.shared.offered)
+            .entry(place)
+            .or_default()
+            .push(Arc::clone(&wheel));
         wheel
     }
 
@@ -190,7 +194,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         }
         let shared = Arc::clone(shared);
         std::thread::spawn(move || {
-            connection::serve(stream, &shared);
+            connection::serve(&stream, &shared);
             lock(&shared.connections).remove(&number);
         });
     }
@@ -198,13 +202,13 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 
 impl Shared {
     /// The wheels of a project on a shelf: those of the family, with the test's own in their place or behind them.
-    fn wheels(&self, shelf: Shelf, project: &str) -> Vec<Arc<BuiltWheel>> {
+    fn wheels(&self, place: Shelf, project: &str) -> Vec<Arc<BuiltWheel>> {
         let mut wheels = if self.with_family {
-            family::wheels(shelf, project).to_vec()
+            family::wheels(place, project).to_vec()
         } else {
             Vec::new()
         };
-        for own in lock(&self.offered).get(&shelf).into_iter().flatten() {
+        for own in lock(&self.offered).get(&place).into_iter().flatten() {
             if own.project() == project {
                 wheels.retain(|wheel| wheel.filename != own.filename);
                 wheels.push(Arc::clone(own));
@@ -214,9 +218,18 @@ impl Shared {
     }
 
     /// The projects of a shelf, sorted.
-    fn projects(&self, shelf: Shelf) -> Vec<String> {
-        let own = lock(&self.offered).get(&shelf).into_iter().flatten().map(|wheel| wheel.project()).collect::<Vec<_>>();
-        let family = if self.with_family { family::projects(shelf) } else { Vec::new() };
+    fn projects(&self, place: Shelf) -> Vec<String> {
+        let own = lock(&self.offered)
+            .get(&place)
+            .into_iter()
+            .flatten()
+            .map(|wheel| wheel.project())
+            .collect::<Vec<_>>();
+        let family = if self.with_family {
+            family::projects(place)
+        } else {
+            Vec::new()
+        };
         let mut projects: Vec<_> = family.into_iter().map(str::to_owned).chain(own).collect();
         projects.sort();
         projects.dedup();

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Options;
-use crate::support::wheel::{BuiltWheel, sha256};
+use crate::support::encoding::sha256;
+use crate::support::wheel::BuiltWheel;
 
 type Row = (String, Arc<BuiltWheel>);
 
@@ -44,7 +45,10 @@ pub(super) fn channel_project(project: &str, rows: &[Row], core_metadata: bool, 
         let _ = write!(html, "    <a href=\"{path}{}\"", fragment(wheel, digests));
         if core_metadata {
             let digest = sha256(wheel.metadata.as_bytes());
-            let _ = write!(html, " data-dist-info-metadata=\"sha256={digest}\" data-core-metadata=\"sha256={digest}\"");
+            let _ = write!(
+                html,
+                " data-dist-info-metadata=\"sha256={digest}\" data-core-metadata=\"sha256={digest}\""
+            );
         }
         let _ = writeln!(html, ">{}</a><br/>", wheel.filename);
     }
@@ -76,9 +80,19 @@ pub(super) fn index_project(project: &str, rows: &[Row], dialect: Dialect, optio
 
 fn index_project_html(project: &str, rows: &[Row], options: Options) -> String {
     let mut html = index_head(&format!("Links for {project}"));
-    for name in source_distributions(rows) {
-        let digest = sha256(name.as_bytes());
-        let _ = writeln!(html, "    <a href=\"../../packages/source/{name}#sha256={digest}\">{name}</a><br />");
+    for (name, wheel) in source_distributions(rows) {
+        let _ = write!(
+            html,
+            "    <a href=\"../../packages/source/{name}#sha256={}\"",
+            sha256(name.as_bytes())
+        );
+        if let Some(specifier) = &wheel.requires_python {
+            let _ = write!(html, " data-requires-python=\"{}\"", escape(specifier));
+        }
+        if let Some(reason) = &wheel.yanked {
+            let _ = write!(html, " data-yanked=\"{}\"", escape(reason));
+        }
+        let _ = writeln!(html, ">{name}</a><br />");
     }
     for (path, wheel) in rows {
         // Relative to the page: clients resolve it against where the page came from.
@@ -87,7 +101,11 @@ fn index_project_html(project: &str, rows: &[Row], options: Options) -> String {
             let _ = write!(html, " data-requires-python=\"{}\"", escape(specifier));
         }
         if options.index_core_metadata {
-            let _ = write!(html, " data-core-metadata=\"sha256={}\"", sha256(wheel.metadata.as_bytes()));
+            let _ = write!(
+                html,
+                " data-core-metadata=\"sha256={}\"",
+                sha256(wheel.metadata.as_bytes())
+            );
         }
         if let Some(reason) = &wheel.yanked {
             let _ = write!(html, " data-yanked=\"{}\"", escape(reason));
@@ -98,9 +116,15 @@ fn index_project_html(project: &str, rows: &[Row], options: Options) -> String {
 }
 
 fn index_project_json(project: &str, rows: &[Row], options: Options) -> Value {
-    let sources = source_distributions(rows).into_iter().map(|name| {
-        let url = format!("/packages/source/{name}");
-        json!({ "filename": name, "url": url, "hashes": { "sha256": sha256(name.as_bytes()) }, "size": 1000 })
+    let sources = source_distributions(rows).into_iter().map(|(name, wheel)| {
+        json!({
+            "filename": name,
+            "url": format!("/packages/source/{name}"),
+            "hashes": { "sha256": sha256(name.as_bytes()) },
+            "requires-python": wheel.requires_python,
+            "size": 1000,
+            "yanked": wheel.yanked.as_ref().map_or(json!(false), |reason| json!(reason)),
+        })
     });
     let wheels = rows.iter().map(|(path, wheel)| {
         let mut file = json!({
@@ -110,7 +134,7 @@ fn index_project_json(project: &str, rows: &[Row], options: Options) -> Value {
             "requires-python": wheel.requires_python,
             "size": wheel.bytes.len(),
             "upload-time": "2025-04-23T14:32:01.123456Z",
-            "yanked": false,
+            "yanked": wheel.yanked.as_ref().map_or(json!(false), |reason| json!(reason)),
             "provenance": null,
         });
         if options.digests {
@@ -119,9 +143,6 @@ fn index_project_json(project: &str, rows: &[Row], options: Options) -> Value {
         if options.index_core_metadata {
             file["core-metadata"] = json!({ "sha256": sha256(wheel.metadata.as_bytes()) });
             file["data-dist-info-metadata"] = file["core-metadata"].clone();
-        }
-        if let Some(reason) = &wheel.yanked {
-            file["yanked"] = json!(reason);
         }
         file
     });
@@ -136,14 +157,21 @@ fn index_project_json(project: &str, rows: &[Row], options: Options) -> Value {
 }
 
 /// Pure projects are listed with a source distribution too. It is not there: nobody must ask for it.
-fn source_distributions(rows: &[Row]) -> Vec<String> {
-    let pure = rows.iter().filter(|(_, wheel)| wheel.filename.ends_with("-py3-none-any.whl"));
-    let names = pure.map(|(_, wheel)| wheel.filename.replace("-py3-none-any.whl", ".tar.gz"));
-    names.collect()
+fn source_distributions(rows: &[Row]) -> Vec<(String, &BuiltWheel)> {
+    let stems = rows
+        .iter()
+        .filter_map(|(_, wheel)| Some((wheel.filename.strip_suffix("-py3-none-any.whl")?, wheel)));
+    stems
+        .map(|(stem, wheel)| (format!("{stem}.tar.gz"), &**wheel))
+        .collect()
 }
 
 fn fragment(wheel: &BuiltWheel, digests: bool) -> String {
-    if digests { format!("#sha256={}", wheel.sha256) } else { String::new() }
+    if digests {
+        format!("#sha256={}", wheel.sha256)
+    } else {
+        String::new()
+    }
 }
 
 fn index_head(title: &str) -> String {
@@ -154,5 +182,8 @@ fn index_head(title: &str) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

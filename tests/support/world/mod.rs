@@ -27,8 +27,8 @@ use super::server::Server;
 
 /// Real tools that scripts and launchers may call.
 const TOOLS: [&str; 22] = [
-    "sh", "env", "cat", "chmod", "cp", "dirname", "basename", "echo", "head", "ls", "ln", "mkdir", "mv", "printf", "pwd",
-    "readlink", "realpath", "rm", "sleep", "touch", "true", "uname",
+    "sh", "env", "cat", "chmod", "cp", "dirname", "basename", "echo", "head", "ls", "ln", "mkdir", "mv", "printf",
+    "pwd", "readlink", "realpath", "rm", "sleep", "touch", "true", "uname",
 ];
 
 /// See the module.
@@ -46,7 +46,10 @@ impl World {
 
     /// A world with a server of the test's own making.
     pub(crate) fn with_server(server: Server) -> Self {
-        let root = tempfile::Builder::new().prefix("flambeau-test-").tempdir().expect("a temporary folder");
+        let root = tempfile::Builder::new()
+            .prefix("flambeau-test-")
+            .tempdir()
+            .expect("a temporary folder");
         let world = Self {
             root,
             server,
@@ -199,7 +202,7 @@ impl World {
     pub(crate) fn run(&self, mut command: Command) -> Output {
         let shown = format!("{command:?}");
         let finished = command.output().unwrap_or_else(|error| panic!("{shown}: {error}"));
-        Output::new(finished, self.filters())
+        Output::new(&finished, self.filters())
     }
 
     /// Runs `.venv/bin/python` of the project.
@@ -214,16 +217,21 @@ impl World {
         self.run(command)
     }
 
-    /// A CPython of this minor version, where the machine has one.
+    /// A CPython of this minor version, where the machine has one. It is on this world's `PATH` from then on.
     pub(crate) fn python(&self, version: &str) -> Option<Python> {
-        python::of_version(version)
+        let python = python::of_version(version)?;
+        self.offer_python(&python);
+        Some(python)
     }
 
     /// Some CPython of 3.9 to 3.13. Where there is none it says so on stderr: the caller returns and is not tested.
     pub(crate) fn any_python(&self) -> Option<Python> {
         let python = python::any();
-        if python.is_none() {
-            let _written = writeln!(std::io::stderr(), "SKIPPED: this machine has no CPython of 3.9 to 3.13");
+        match &python {
+            Some(python) => self.offer_python(python),
+            None => {
+                let _written = writeln!(std::io::stderr(), "SKIPPED: this machine has no CPython of 3.9 to 3.13");
+            }
         }
         python
     }

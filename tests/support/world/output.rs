@@ -16,7 +16,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(output: std::process::Output, filters: Vec<(String, &'static str)>) -> Self {
+    pub(super) fn new(output: &std::process::Output, filters: Vec<(String, &'static str)>) -> Self {
         Self {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -63,10 +63,21 @@ impl Output {
 
 impl fmt::Display for Output {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let missing_newline = |text: &str| if text.is_empty() || text.ends_with('\n') { "" } else { "[no newline]\n" };
+        let missing_newline = |text: &str| {
+            if text.is_empty() || text.ends_with('\n') {
+                ""
+            } else {
+                "[no newline]\n"
+            }
+        };
         write!(formatter, "{}{}", self.stdout, missing_newline(&self.stdout))?;
         if !self.stderr.is_empty() {
-            write!(formatter, "------- stderr -------\n{}{}", self.stderr, missing_newline(&self.stderr))?;
+            write!(
+                formatter,
+                "------- stderr -------\n{}{}",
+                self.stderr,
+                missing_newline(&self.stderr)
+            )?;
         }
         writeln!(formatter, "[{}]", self.status)
     }
@@ -84,12 +95,20 @@ static PATTERNS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         (r"\b[0-9a-f]{64}\b", "[SHA256]"),
         (r"\b[0-9a-f]{40}(-[\w.+-]+?)-[0-9a-f]{8}\b", "[KEY40]$1-[I8]"),
         (r"\b[0-9a-f]{40}\b", "[HEX40]"),
-        (r"\b\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})", "[TIMESTAMP]"),
+        (
+            r"\b\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})",
+            "[TIMESTAMP]",
+        ),
         (r"\b\d+(\.\d+)?\s?(ns|µs|ms|s)\b", "[TIME]"),
         (r#"("elapsed_ms":\s*)\d+"#, "$1[TIME]"),
         (r"127\.0\.0\.1:\d+", "[HOST]"),
     ]
-    .map(|(pattern, replacement)| (Regex::new(pattern).expect("the table's patterns are right"), replacement))
+    .map(|(pattern, replacement)| {
+        (
+            Regex::new(pattern).expect("the table's patterns are right"),
+            replacement,
+        )
+    })
     .into()
 });
 
@@ -97,6 +116,10 @@ static PATTERNS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
 pub(super) fn filter(text: &str, literals: &[(String, &'static str)]) -> String {
     let mut literals = literals.to_vec();
     literals.sort_by_key(|(literal, _)| std::cmp::Reverse(literal.len()));
-    let text = literals.iter().fold(text.to_owned(), |text, (literal, replacement)| text.replace(literal, replacement));
-    PATTERNS.iter().fold(text, |text, (pattern, replacement)| pattern.replace_all(&text, *replacement).into_owned())
+    let text = literals.iter().fold(text.to_owned(), |text, (literal, replacement)| {
+        text.replace(literal, replacement)
+    });
+    PATTERNS.iter().fold(text, |text, (pattern, replacement)| {
+        pattern.replace_all(&text, *replacement).into_owned()
+    })
 }

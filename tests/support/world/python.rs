@@ -57,12 +57,17 @@ pub(super) fn known() -> Vec<Python> {
 /// A program on the `PATH` of the test itself.
 pub(super) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
 }
 
 fn candidates(version: &str) -> Vec<PathBuf> {
     let name = format!("python{version}");
-    let mut candidates: Vec<_> = pyenv_versions(version).into_iter().map(|folder| folder.join("bin").join(&name)).collect();
+    let mut candidates: Vec<_> = pyenv_versions(version)
+        .into_iter()
+        .map(|folder| folder.join("bin").join(&name))
+        .collect();
     candidates.extend(on_path(&name));
     candidates.extend(["/usr/bin", "/usr/local/bin"].map(|folder| Path::new(folder).join(&name)));
     // A machine may have it under the plain name alone.
@@ -78,7 +83,10 @@ fn pyenv_versions(version: &str) -> Vec<PathBuf> {
         return Vec::new();
     };
     let prefix = format!("{version}.");
-    let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+    let ours = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+    };
     let mut folders: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(ours).collect();
     folders.sort();
     folders

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::support::wheel::sha256;
+use crate::support::encoding::sha256;
 
 /// One line for each entry: mode, path, then the digest of a file or the target of a link. Sorted by path.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,11 +20,11 @@ impl TreeSnapshot {
     /// Fails the test, naming what differs, unless the other is the same.
     #[track_caller]
     pub(crate) fn assert_same(&self, other: &Self) {
-        let only = |these: &Self, those: &Self, sign: char| {
+        let only = |these: &Self, those: &Self, sign: &str| {
             let lines = these.0.iter().filter(|line| !those.0.contains(line));
-            lines.map(|line| format!("{sign} {line}\n")).collect::<String>()
+            lines.flat_map(|line| [sign, line, "\n"]).collect::<String>()
         };
-        let difference = only(self, other, '-') + &only(other, self, '+');
+        let difference = only(self, other, "- ") + &only(other, self, "+ ");
         assert!(difference.is_empty(), "the folder has changed:\n{difference}");
     }
 }
