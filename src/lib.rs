@@ -23,4 +23,5 @@ pub mod progress;
 pub mod relpath;
 pub mod store;
 pub mod target;
+pub mod ui;
 pub mod wheel;
