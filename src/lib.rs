@@ -10,12 +10,15 @@
 //! `docs/architecture.md` in the repository has the module map and the decisions.
 
 pub mod backend;
+pub mod config;
 pub mod digest;
 pub mod error;
 pub mod fsx;
 pub mod index;
 pub mod lockfile;
 pub mod pep;
+pub mod process;
 pub mod progress;
+pub mod python;
 pub mod target;
 pub mod wheel;
