@@ -10,6 +10,7 @@
 //! `docs/architecture.md` in the repository has the module map and the decisions.
 
 pub mod backend;
+pub mod config;
 pub mod digest;
 pub mod env;
 pub mod error;
@@ -18,8 +19,10 @@ pub mod index;
 pub mod key;
 pub mod lockfile;
 pub mod pep;
+pub mod process;
 pub mod profile;
 pub mod progress;
+pub mod python;
 pub mod relpath;
 pub mod store;
 pub mod target;
