@@ -13,6 +13,7 @@ pub mod backend;
 pub mod digest;
 pub mod error;
 pub mod fsx;
+pub mod http;
 pub mod index;
 pub mod lockfile;
 pub mod pep;
