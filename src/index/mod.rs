@@ -6,6 +6,10 @@
 use crate::digest::WheelDigest;
 use crate::pep::{PackageName, Requirement, Version, VersionSpecifiers, WheelFilename};
 
+mod html;
+mod json;
+pub mod page;
+
 /// One wheel as a project page lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexFile {

@@ -1,3 +1,4 @@
 //! Wheels: reading the archive strictly, checking it against its own RECORD, unpacking it into a tree.
 
 pub mod archive;
+pub mod metadata;
