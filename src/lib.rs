@@ -10,6 +10,7 @@
 //! `docs/architecture.md` in the repository has the module map and the decisions.
 
 pub mod backend;
+pub mod cache;
 pub mod digest;
 pub mod error;
 pub mod fsx;

@@ -1,7 +1,7 @@
 //! One GET request: redirects, retries, and the body with its bounds.
 
 use std::io::Read as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
@@ -255,8 +255,8 @@ impl Response {
         Ok(count)
     }
 
-    /// Reads the whole body.
-    fn into_document(mut self, limit: u64, patience: std::time::Duration) -> Result<Document, Error> {
+    /// Reads the whole body; more than `limit` bytes, or more than `patience` altogether, are an error.
+    pub fn into_document(mut self, limit: u64, patience: Duration) -> Result<Document, Error> {
         let too_large = || Error::TooLarge {
             url: shown(&self.asked),
             limit,

@@ -6,9 +6,20 @@
 use crate::digest::WheelDigest;
 use crate::pep::{PackageName, Requirement, Version, VersionSpecifiers, WheelFilename};
 
+pub mod client;
+mod error;
 mod html;
 mod json;
+pub mod metadata;
 pub mod page;
+pub mod remote;
+pub mod store;
+mod tail;
+
+pub use client::{Index, IndexKind};
+pub use error::Error;
+pub use metadata::MetadataStore;
+pub use store::{Freshness, PageStore};
 
 /// One wheel as a project page lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
