@@ -10,11 +10,13 @@
 //! `docs/architecture.md` in the repository has the module map and the decisions.
 
 pub mod backend;
+pub mod cache;
 pub mod config;
 pub mod digest;
 pub mod env;
 pub mod error;
 pub mod fsx;
+pub mod http;
 pub mod index;
 pub mod key;
 pub mod lockfile;

@@ -6,6 +6,26 @@
 use crate::digest::WheelDigest;
 use crate::pep::{PackageName, Requirement, Version, VersionSpecifiers, WheelFilename};
 
+pub mod client;
+mod error;
+mod html;
+mod json;
+pub mod links;
+pub mod metadata;
+pub mod mirror;
+pub mod page;
+pub mod remote;
+pub mod sources;
+pub mod store;
+mod tail;
+
+pub use client::{Index, IndexKind};
+pub use error::Error;
+pub use metadata::MetadataStore;
+pub use mirror::Mirror;
+pub use sources::{Place, PrivateIndex, Sources, SourcesOptions};
+pub use store::{Freshness, PageStore};
+
 /// One wheel as a project page lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexFile {

@@ -3,5 +3,6 @@
 pub mod archive;
 pub mod entry_points;
 pub mod manifest;
+pub mod metadata;
 pub mod record;
 pub mod unpack;

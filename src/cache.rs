@@ -1,0 +1,166 @@
+//! The cache folder: wheels under their digests, partial downloads, index pages, metadata.
+//!
+//! ```text
+//! wheels/<sha256>/<filename>   complete wheels, mode 0444; only bytes with that digest are ever renamed here
+//! partial/<sha256>.part        bytes of a wheel so far; <sha256>.json says where they came from
+//! partial/<sha256>.guard       held while somebody downloads that wheel
+//! partial/<sha256>.bad         what a server sent under another wheel's name, under its true digest
+//! pages/<sha256 of the URL>    index pages with their validators
+//! metadata/<wheel's sha256>    METADATA of wheels that were not downloaded
+//! answers/<sha256 of a question>   what asking an interpreter told
+//! ```
+//!
+//! Owns: that layout, and the one step that makes a wheel visible. Refuses: file names that are no plain names.
+//! Everything here can be deleted at any time; it is fetched again.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::digest::{FileDigest, WheelDigest};
+use crate::fsx::{PathContext as _, PathError, create_dir_all, read_if_exists, write_atomic};
+
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+                   # This folder is a cache of flambeau; its contents can be fetched again.\n";
+
+/// A cache folder. Folders are made when something is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// The cache at `root`, which need not exist yet.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the wheel `file` with `digest` stands, or would stand.
+    #[must_use]
+    pub fn wheel_path(&self, digest: &WheelDigest, file: &str) -> PathBuf {
+        self.root.join("wheels").join(digest.to_string()).join(file)
+    }
+
+    /// The wheel `file` with `digest`, if a regular file of that name and, where known, that size stands there.
+    ///
+    /// Its bytes were checked when it arrived, and are not read now: whoever unpacks it hashes it again.
+    pub fn find_wheel(
+        &self,
+        digest: &WheelDigest,
+        file: &str,
+        size: Option<u64>,
+    ) -> Result<Option<(PathBuf, u64)>, PathError> {
+        let path = self.wheel_path(digest, file);
+        match std::fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_file() && size.is_none_or(|size| size == meta.len()) => Ok(Some((path, meta.len()))),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).at("look at", path),
+        }
+    }
+
+    /// Makes a complete, hashed file visible as the wheel `file`: synced, read-only, renamed into place.
+    pub(crate) fn admit_wheel(&self, complete: &Path, digest: &WheelDigest, file: &str) -> Result<PathBuf, PathError> {
+        let path = self.wheel_path(digest, file);
+        std::fs::File::open(complete)
+            .and_then(|file| file.sync_all())
+            .at("sync", complete)?;
+        std::fs::set_permissions(complete, std::fs::Permissions::from_mode(0o444)).at("make read-only", complete)?;
+        if let Some(folder) = path.parent() {
+            self.make_folder(folder)?;
+        }
+        std::fs::rename(complete, &path).at("move a wheel to", &path)?;
+        Ok(path)
+    }
+
+    /// The folder of partial downloads, made if needed.
+    pub(crate) fn partial_folder(&self) -> Result<PathBuf, PathError> {
+        let folder = self.root.join("partial");
+        self.make_folder(&folder)?;
+        Ok(folder)
+    }
+
+    /// A stored index page; its name is a hash of the URL.
+    pub(crate) fn page_path(&self, url: &url::Url) -> PathBuf {
+        self.root
+            .join("pages")
+            .join(FileDigest::of(url.as_str().as_bytes()).to_string())
+    }
+
+    /// Stored METADATA of the wheel with `digest`.
+    pub(crate) fn metadata_path(&self, digest: &WheelDigest) -> PathBuf {
+        self.root.join("metadata").join(digest.to_string())
+    }
+
+    /// A stored answer of an interpreter; its name is a hash of the question.
+    pub(crate) fn answer_path(&self, question: &str) -> PathBuf {
+        self.root
+            .join("answers")
+            .join(FileDigest::of(question.as_bytes()).to_string())
+    }
+
+    /// Reads a stored document; a missing one is `None`.
+    pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, PathError> {
+        read_if_exists(path)
+    }
+
+    /// Stores a document in one step.
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+        if let Some(folder) = path.parent() {
+            self.make_folder(folder)?;
+        }
+        write_atomic(path, bytes)
+    }
+
+    /// Makes a folder of the cache, and marks the cache as one (so that backups leave it out) when it is new.
+    fn make_folder(&self, folder: &Path) -> Result<(), PathError> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        let new = !self.root.is_dir();
+        create_dir_all(folder)?;
+        if new {
+            write_atomic(&self.root.join("CACHEDIR.TAG"), TAG.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_admitted_wheel_is_found_by_digest_name_and_size() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::new(folder.path().join("cache"));
+        let digest = WheelDigest::of(b"wheel");
+        let file = "a-1-py3-none-any.whl";
+        assert_eq!(cache.find_wheel(&digest, file, None).expect("readable"), None);
+
+        let part = cache.partial_folder().expect("made").join("x.part");
+        std::fs::write(&part, b"wheel").expect("written");
+        let path = cache.admit_wheel(&part, &digest, file).expect("admitted");
+        assert!(!part.exists() && cache.root().join("CACHEDIR.TAG").exists());
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o444);
+
+        assert_eq!(
+            cache.find_wheel(&digest, file, Some(5)).expect("readable"),
+            Some((path, 5))
+        );
+        assert_eq!(cache.find_wheel(&digest, file, Some(6)).expect("readable"), None);
+        assert_eq!(
+            cache
+                .find_wheel(&digest, "b-1-py3-none-any.whl", None)
+                .expect("readable"),
+            None
+        );
+    }
+}

@@ -1,0 +1,409 @@
+//! Core metadata of listed wheels, from the cheapest place that has it.
+//!
+//! In this order: what this process read before, `metadata/` of the cache, a wheel that stands in the cache, the
+//! `.metadata` file that the page advertises (PEP 658), range requests on the wheel, the whole wheel. A wheel that had
+//! to be downloaded and has the stated digest is kept.
+//!
+//! What is kept is believed for as long as the digest is: metadata belongs to bytes, and those never change under one
+//! SHA-256. Metadata of wheels without a stated digest is kept for this process only.
+
+use std::collections::HashMap;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use url::Url;
+
+use super::remote::RemoteFile;
+use super::tail::{self, read_metadata};
+use super::{CoreMetadata, Error, IndexFile};
+use crate::cache::Cache;
+use crate::digest::{Hasher, WheelDigest};
+use crate::fsx::PathContext as _;
+use crate::http::{Error as HttpError, Http};
+use crate::wheel::archive::ReadAt;
+use crate::wheel::metadata::parse;
+
+/// What identifies a listed wheel within one process.
+type Identity = (Url, Option<WheelDigest>);
+
+/// Fetches and keeps metadata.
+#[derive(Debug)]
+pub struct MetadataStore {
+    http: Arc<Http>,
+    cache: Cache,
+    memo: Mutex<HashMap<Identity, Arc<CoreMetadata>>>,
+}
+
+/// A file on this machine, read at offsets.
+struct LocalFile {
+    file: std::fs::File,
+    length: u64,
+}
+
+impl LocalFile {
+    fn open(path: &Path) -> Result<Self, Error> {
+        let file = std::fs::File::open(path).at("open", path)?;
+        let length = file.metadata().at("look at", path)?.len();
+        Ok(Self { file, length })
+    }
+}
+
+impl ReadAt for LocalFile {
+    fn len(&self) -> u64 {
+        self.length
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, buffer, offset)
+    }
+}
+
+impl MetadataStore {
+    /// Metadata fetched by `http`, kept in `cache`.
+    #[must_use]
+    pub fn new(http: Arc<Http>, cache: Cache) -> Self {
+        Self {
+            http,
+            cache,
+            memo: Mutex::default(),
+        }
+    }
+
+    /// The metadata of a listed wheel; name and version are checked against its file name.
+    pub fn get(&self, file: &IndexFile) -> Result<Arc<CoreMetadata>, Error> {
+        let identity = (file.url.clone(), file.digest);
+        let memo = || self.memo.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = memo().get(&identity) {
+            return Ok(Arc::clone(known));
+        }
+        let metadata = Arc::new(self.stored_or_fetched(file)?);
+        memo().insert(identity, Arc::clone(&metadata));
+        Ok(metadata)
+    }
+
+    fn stored_or_fetched(&self, file: &IndexFile) -> Result<CoreMetadata, Error> {
+        let understood = |bytes: &[u8]| parse(bytes, &file.file, &file.filename);
+        if let Some(digest) = &file.digest {
+            let stored = Cache::read(&self.cache.metadata_path(digest))?;
+            // What does not read was damaged on disk, or kept by a version that read it otherwise.
+            if let Some(metadata) = stored.and_then(|bytes| understood(&bytes).ok()) {
+                return Ok(metadata);
+            }
+        }
+        let bytes = self.fetch(file)?;
+        let metadata = understood(&bytes)?;
+        if let Some(digest) = &file.digest {
+            // As with pages: a cache that cannot be written must not stop a resolution.
+            self.cache.write(&self.cache.metadata_path(digest), &bytes).ok();
+        }
+        Ok(metadata)
+    }
+
+    fn fetch(&self, file: &IndexFile) -> Result<Vec<u8>, Error> {
+        if let Some(digest) = &file.digest
+            && let Some((path, _)) = self.cache.find_wheel(digest, &file.file, file.size)?
+        {
+            return inside(&file.file, &LocalFile::open(&path)?, file);
+        }
+        if file.url.scheme() == "file" {
+            let path = local_path(&file.url)?;
+            return inside(&file.file, &LocalFile::open(&path)?, file);
+        }
+        let failed = |source| Error::Metadata {
+            file: file.file.clone(),
+            source,
+        };
+        if let Some(expected) = file.metadata
+            && let Some(bytes) = self.advertised(file, expected)?
+        {
+            return Ok(bytes);
+        }
+        match RemoteFile::open(&self.http, &file.url).map_err(failed)? {
+            Some(remote) => inside(&file.file, &remote, file).or_else(|error| {
+                // A server that loses its ranges, or a file that changed in between: the whole file settles it.
+                if file.size.is_some_and(|size| size > SETTLE_LIMIT) {
+                    Err(error)
+                } else {
+                    self.whole(file)
+                }
+            }),
+            None => self.whole(file),
+        }
+    }
+
+    /// The `.metadata` file beside the wheel; `None` where it is not there after all.
+    fn advertised(&self, file: &IndexFile, expected: Option<WheelDigest>) -> Result<Option<Vec<u8>>, Error> {
+        let mut url = file.url.clone();
+        url.set_path(&format!("{}.metadata", file.url.path()));
+        let document = match self.http.get(&url).document(tail::LIMIT) {
+            Ok(document) => document,
+            Err(error) if matches!(error.status(), Some(403 | 404 | 410)) => return Ok(None),
+            Err(source) => {
+                return Err(Error::Metadata {
+                    file: file.file.clone(),
+                    source,
+                });
+            }
+        };
+        let actual = WheelDigest::of(&document.body);
+        match expected {
+            Some(expected) if expected != actual => Err(Error::MetadataDigest {
+                file: file.file.clone(),
+                expected,
+                actual,
+            }),
+            _ => Ok(Some(document.body)),
+        }
+    }
+
+    /// Downloads the whole wheel to a temporary file; it is kept where its digest is the stated one.
+    fn whole(&self, file: &IndexFile) -> Result<Vec<u8>, Error> {
+        let folder = self.cache.partial_folder()?;
+        let mut temporary = tempfile::Builder::new()
+            .prefix("metadata-")
+            .suffix(".part")
+            .tempfile_in(&folder)
+            .at("create a file in", &folder)?;
+        let actual = self.download(file, &mut temporary)?;
+        if let Some(expected) = file.digest.filter(|expected| *expected != actual) {
+            return Err(Error::WheelDigest {
+                file: file.file.clone(),
+                expected,
+                actual,
+            });
+        }
+        let bytes = inside(&file.file, &LocalFile::open(temporary.path())?, file)?;
+        if file.digest.is_some() {
+            let path = temporary.into_temp_path();
+            self.cache.admit_wheel(&path, &actual, &file.file)?;
+            // Renamed away: nothing is left to delete.
+            path.keep().ok();
+        }
+        Ok(bytes)
+    }
+
+    fn download(&self, file: &IndexFile, to: &mut tempfile::NamedTempFile) -> Result<WheelDigest, Error> {
+        let mut disk = Ok(());
+        let digest = self.http.retry().run(|| {
+            let mut response = self.http.get(&file.url).bulk().send_once()?;
+            let mut hasher = Hasher::new();
+            disk = to.as_file().set_len(0).and_then(|()| io::Seek::rewind(to));
+            let mut buffer = vec![0; 1 << 18];
+            while disk.is_ok() {
+                let count = response.read(&mut buffer)?;
+                if count == 0 {
+                    break;
+                }
+                hasher.update(&buffer[..count]);
+                disk = to.write_all(&buffer[..count]);
+            }
+            Ok::<_, HttpError>(WheelDigest::from_bytes(hasher.finish()))
+        });
+        disk.at("write", to.path())?;
+        digest.map_err(|source| Error::Metadata {
+            file: file.file.clone(),
+            source,
+        })
+    }
+}
+
+/// A larger wheel is not downloaded whole only because its ranges misbehave.
+const SETTLE_LIMIT: u64 = 64 << 20;
+
+fn inside(name: &str, reader: &impl ReadAt, file: &IndexFile) -> Result<Vec<u8>, Error> {
+    read_metadata(reader, &file.filename).map_err(|source| Error::Archive {
+        file: name.to_owned(),
+        source: source.into(),
+    })
+}
+
+/// The path of a `file:` URL.
+pub(super) fn local_path(url: &Url) -> Result<std::path::PathBuf, Error> {
+    url.to_file_path().map_err(|()| Error::NotLocal(url.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http;
+    use crate::http::testing::{Reply, Seen, Server, http, options};
+
+    const METADATA: &str = "Metadata-Version: 2.1\nName: Demo\nVersion: 1.0+cu118\nRequires-Dist: numpy\n\nbody\n";
+    const FILE: &str = "demo-1.0+cu118-py3-none-any.whl";
+
+    /// A wheel with more than one tail's worth of incompressible bytes before and after its METADATA.
+    fn wheel(metadata: &str) -> Vec<u8> {
+        let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+        let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        let deflated = zip::write::SimpleFileOptions::default();
+        for (name, bytes, how) in [
+            ("demo/a.bin", vec![1; 200_000], stored),
+            (
+                "demo-1.0+cu118.dist-info/METADATA",
+                metadata.as_bytes().to_vec(),
+                deflated,
+            ),
+            ("demo/vendored.dist-info/METADATA", b"Name: other".to_vec(), stored),
+            ("demo/b.bin", vec![2; 200_000], stored),
+        ] {
+            writer.start_file(name, how).expect("a member");
+            writer.write_all(&bytes).expect("written");
+        }
+        writer.finish().expect("a wheel").into_inner()
+    }
+
+    fn listed(server: &Server, digest: Option<WheelDigest>, metadata: Option<Option<WheelDigest>>) -> IndexFile {
+        IndexFile {
+            filename: FILE.parse().expect("a wheel name"),
+            file: FILE.to_owned(),
+            url: server.at("whl/demo-1.0%2Bcu118-py3-none-any.whl"),
+            digest,
+            size: None,
+            requires_python: None,
+            yanked: None,
+            metadata,
+            upload_time: None,
+        }
+    }
+
+    struct World {
+        folder: tempfile::TempDir,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self {
+                folder: tempfile::tempdir().expect("a folder"),
+            }
+        }
+
+        fn store(&self, http: Http) -> MetadataStore {
+            MetadataStore::new(Arc::new(http), Cache::new(self.folder.path()))
+        }
+    }
+
+    fn is_metadata(seen: &Seen) -> bool {
+        seen.path.ends_with(".whl.metadata")
+    }
+
+    #[test]
+    fn an_advertised_metadata_file_is_enough_and_is_kept_for_ever() {
+        let world = World::new();
+        let server = Server::start(|seen| {
+            assert!(is_metadata(seen));
+            Reply::new(200, METADATA)
+        });
+        let digest = WheelDigest::of(b"the wheel");
+        let stated = WheelDigest::of(METADATA.as_bytes());
+        let file = listed(&server, Some(digest), Some(Some(stated)));
+        let store = world.store(http());
+        let metadata = store.get(&file).expect("read");
+        assert_eq!(metadata.requires_dist[0].to_string(), "numpy");
+        store.get(&file).expect("remembered");
+        assert_eq!(server.paths(), ["/whl/demo-1.0%2Bcu118-py3-none-any.whl.metadata"]);
+
+        let offline = Http::new(http::Options {
+            offline: true,
+            ..options()
+        });
+        assert_eq!(world.store(offline).get(&file).expect("kept"), metadata);
+    }
+
+    #[test]
+    fn an_advertised_metadata_file_with_other_bytes_is_refused() {
+        let world = World::new();
+        let server = Server::start(|_| Reply::new(200, METADATA));
+        let file = listed(&server, None, Some(Some(WheelDigest::of(b"other"))));
+        let error = world.store(http()).get(&file).expect_err("tampered");
+        assert!(matches!(error, Error::MetadataDigest { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_missing_metadata_file_falls_back_to_ranges() {
+        let world = World::new();
+        let bytes = wheel(METADATA);
+        let digest = WheelDigest::of(&bytes);
+        let server = Server::start(move |seen| {
+            if is_metadata(seen) {
+                Reply::new(404, "")
+            } else {
+                assert!(seen.header("range").is_some(), "the whole wheel is not needed");
+                Reply::file(seen, &bytes)
+            }
+        });
+        let file = listed(&server, Some(digest), Some(None));
+        let metadata = world.store(http()).get(&file).expect("read");
+        assert_eq!(metadata.version.to_string(), "1.0+cu118");
+        assert_eq!(server.seen().len(), 3);
+    }
+
+    #[test]
+    fn without_ranges_the_wheel_is_downloaded_checked_and_kept() {
+        let world = World::new();
+        let bytes = wheel(METADATA);
+        let digest = WheelDigest::of(&bytes);
+        let server = Server::start(move |_| Reply::new(200, bytes.clone()));
+        world
+            .store(http())
+            .get(&listed(&server, Some(digest), None))
+            .expect("read");
+        let cache = Cache::new(world.folder.path());
+        assert!(cache.find_wheel(&digest, FILE, None).expect("readable").is_some());
+        let left = std::fs::read_dir(world.folder.path().join("partial"))
+            .expect("a folder")
+            .count();
+        assert_eq!(left, 0);
+
+        let error = world
+            .store(http())
+            .get(&listed(&server, Some(WheelDigest::of(b"other")), None))
+            .expect_err("other bytes");
+        assert!(matches!(error, Error::WheelDigest { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_cached_wheel_answers_offline() {
+        let world = World::new();
+        let bytes = wheel(METADATA);
+        let digest = WheelDigest::of(&bytes);
+        let cache = Cache::new(world.folder.path());
+        let part = cache.partial_folder().expect("a folder").join("x");
+        std::fs::write(&part, &bytes).expect("written");
+        cache.admit_wheel(&part, &digest, FILE).expect("admitted");
+        let server = Server::start(|_| panic!("nobody may ask"));
+        let offline = Http::new(http::Options {
+            offline: true,
+            ..options()
+        });
+        world
+            .store(offline)
+            .get(&listed(&server, Some(digest), Some(None)))
+            .expect("read from the wheel");
+    }
+
+    #[test]
+    fn metadata_of_another_wheel_is_refused() {
+        let world = World::new();
+        let server = Server::start(|_| Reply::new(200, METADATA.replace("+cu118", "+cpu")));
+        let error = world
+            .store(http())
+            .get(&listed(&server, None, Some(None)))
+            .expect_err("another wheel's");
+        assert!(matches!(error, Error::Unusable(_)), "{error:?}");
+    }
+
+    #[test]
+    fn broken_ranges_end_in_a_download() {
+        let world = World::new();
+        let bytes = wheel(METADATA);
+        let server = Server::start(move |seen| match seen.header("range") {
+            Some("bytes=-73728") | None => Reply::file(seen, &bytes),
+            Some(_) => Reply::new(206, "lies").with("content-range", "bytes 0-3/4"),
+        });
+        world
+            .store(http())
+            .get(&listed(&server, None, None))
+            .expect("read from the whole wheel");
+    }
+}

@@ -1,0 +1,570 @@
+//! Which index a name comes from, and from nowhere else.
+//!
+//! A name that two indexes could serve is how strangers' packages get installed (dependency confusion), so each name
+//! has exactly one place: the PyTorch family the channel's index, names that a private index claims that index, every
+//! other name the package index. pip's `find-links` add wheels to names of the package index, and with `no-index`
+//! replace it. On the channel `pip` the family comes from the package index like everything else.
+
+use std::fmt;
+use std::sync::Arc;
+
+use url::Url;
+
+use super::client::{Index, IndexKind};
+use super::links::Links;
+use super::mirror::Mirror;
+use super::store::PageStore;
+use super::{CoreMetadata, Error, IndexFile, MetadataStore, ProjectPage};
+use crate::backend::{Channel, is_family};
+use crate::cache::Cache;
+use crate::digest::WheelDigest;
+use crate::http::Http;
+use crate::pep::PackageName;
+
+/// A private index and the names that come from it: exact names, or patterns with `*` (`corp-*`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrivateIndex {
+    /// How messages name it.
+    pub name: String,
+    /// Its base URL, possibly with credentials.
+    pub url: Url,
+    /// Names and patterns.
+    pub packages: Vec<String>,
+}
+
+/// What is configured.
+#[derive(Debug, Clone)]
+pub struct SourcesOptions {
+    /// The channel that the PyTorch family comes from.
+    pub channel: Channel,
+    /// The channel's index where the project replaces it; the mirror does not apply to it.
+    pub channel_index: Option<Url>,
+    /// `FLAMBEAU_PYTORCH_MIRROR`.
+    pub mirror: Option<Url>,
+    /// The package index, possibly with credentials.
+    pub package_index: Option<Url>,
+    /// `[[tool.flambeau.index]]`.
+    pub private: Vec<PrivateIndex>,
+    /// pip's `find-links`.
+    pub find_links: Vec<String>,
+    /// pip's `no-index`.
+    pub no_index: bool,
+}
+
+impl SourcesOptions {
+    /// A channel and the package index, nothing else.
+    #[must_use]
+    pub fn new(channel: Channel, package_index: Option<Url>) -> Self {
+        Self {
+            channel,
+            channel_index: None,
+            mirror: None,
+            package_index,
+            private: Vec::new(),
+            find_links: Vec::new(),
+            no_index: false,
+        }
+    }
+}
+
+/// Where a name comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The channel's index.
+    Channel(Url),
+    /// A private index.
+    Private(String, Url),
+    /// The package index.
+    Package(Url),
+    /// The `find-links` locations alone.
+    Links,
+    /// Nowhere: no package index is configured.
+    Nowhere,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Channel(url) => write!(formatter, "the channel's index {url}"),
+            Self::Private(name, url) => write!(formatter, "the index `{name}` ({url})"),
+            Self::Package(url) => write!(formatter, "the package index {url}"),
+            Self::Links => formatter.write_str("the find-links locations"),
+            Self::Nowhere => formatter.write_str("a package index (none is configured)"),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Claimed {
+    name: String,
+    index: Index,
+    packages: Vec<String>,
+}
+
+/// Every source of wheels, routed by name.
+#[derive(Debug)]
+pub struct Sources {
+    channel: Option<Index>,
+    package: Option<Index>,
+    private: Vec<Claimed>,
+    links: Links,
+    no_index: bool,
+    mirror: Mirror,
+    metadata: MetadataStore,
+}
+
+enum Route<'a> {
+    Index(&'a Index, Place),
+    Package,
+}
+
+impl Sources {
+    /// The sources that `options` describe. Asks nothing yet.
+    #[must_use]
+    pub fn new(http: &Arc<Http>, cache: &Cache, options: SourcesOptions) -> Self {
+        let store = PageStore::new(Arc::clone(http), cache.clone());
+        let index = |url: Url, kind| Index::new(url, kind, store.clone());
+        // Credentials of the mirror go along with pages and wheels alike.
+        let mirror = Mirror::new(options.mirror.map(|url| http.adopt(url)));
+        let channel = (!options.channel.is_pip())
+            .then(|| {
+                options
+                    .channel_index
+                    .or_else(|| mirror.channel_index(options.channel.as_str()))
+            })
+            .flatten();
+        let private = options.private.into_iter().map(|private| Claimed {
+            name: private.name,
+            index: index(private.url, IndexKind::Package),
+            packages: private.packages,
+        });
+        Self {
+            channel: channel.map(|url| index(url, IndexKind::Channel)),
+            package: options.package_index.map(|url| index(url, IndexKind::Package)),
+            private: private.collect(),
+            links: Links::new(&options.find_links, store.clone()),
+            no_index: options.no_index,
+            mirror,
+            metadata: MetadataStore::new(Arc::clone(http), cache.clone()),
+        }
+    }
+
+    /// Where `name` comes from.
+    pub fn place(&self, name: &PackageName) -> Result<Place, Error> {
+        Ok(match (self.route(name)?, &self.package) {
+            (Route::Index(_, place), _) => place,
+            (Route::Package, _) if self.no_index => Place::Links,
+            (Route::Package, Some(index)) => Place::Package(index.url().clone()),
+            (Route::Package, None) => Place::Nowhere,
+        })
+    }
+
+    fn route(&self, name: &PackageName) -> Result<Route<'_>, Error> {
+        if let Some(channel) = self.channel.as_ref().filter(|_| is_family(name)) {
+            return Ok(Route::Index(channel, Place::Channel(channel.url().clone())));
+        }
+        let claims = |claimed: &&Claimed| claimed.packages.iter().any(|pattern| matches(pattern, name));
+        let claimed: Vec<&Claimed> = self.private.iter().filter(claims).collect();
+        match claimed.as_slice() {
+            [] => Ok(Route::Package),
+            [one] => {
+                let place = Place::Private(one.name.clone(), one.index.url().clone());
+                Ok(Route::Index(&one.index, place))
+            }
+            several => Err(Error::Ambiguous {
+                name: name.clone(),
+                indexes: several.iter().map(|claimed| claimed.name.clone()).collect(),
+            }),
+        }
+    }
+
+    /// The page of `name` in its one place; `None` where that place has no such project.
+    pub fn page(&self, name: &PackageName) -> Result<Option<Arc<ProjectPage>>, Error> {
+        self.page_by(name, Index::page)
+    }
+
+    fn page_by(
+        &self,
+        name: &PackageName,
+        ask: impl Fn(&Index, &PackageName) -> Result<Option<Arc<ProjectPage>>, Error>,
+    ) -> Result<Option<Arc<ProjectPage>>, Error> {
+        match self.route(name)? {
+            Route::Index(index, place) => {
+                let page = ask(index, name)?;
+                Ok(match place {
+                    Place::Channel(_) => page.map(|page| self.fetchable(&page)),
+                    _ => page,
+                })
+            }
+            Route::Package => self.package_page(name, ask),
+        }
+    }
+
+    fn package_page(
+        &self,
+        name: &PackageName,
+        ask: impl Fn(&Index, &PackageName) -> Result<Option<Arc<ProjectPage>>, Error>,
+    ) -> Result<Option<Arc<ProjectPage>>, Error> {
+        let found = (!self.links.is_empty()).then(|| self.links.page(name)).transpose()?;
+        let found = found.filter(|page| !page.wheels.is_empty());
+        let listed = match &self.package {
+            _ if self.no_index => None,
+            Some(index) => ask(index, name)?,
+            // Links alone may be enough for a name; without them there is nothing to ask.
+            None if found.is_none() => return Err(Error::NoIndex { name: name.clone() }),
+            None => None,
+        };
+        Ok(match (found, listed) {
+            (None, listed) => listed,
+            (found, None) => found,
+            (Some(found), Some(listed)) => Some(Arc::new(merged(&found, &listed))),
+        })
+    }
+
+    /// A channel's page with official hosts replaced by the mirror, which stands in for them altogether.
+    fn fetchable(&self, page: &Arc<ProjectPage>) -> Arc<ProjectPage> {
+        if page
+            .wheels
+            .iter()
+            .all(|wheel| self.mirror.fetch_url(&wheel.url) == wheel.url)
+        {
+            return Arc::clone(page);
+        }
+        let mut page = ProjectPage::clone(page);
+        for wheel in &mut page.wheels {
+            wheel.url = self.mirror.fetch_url(&wheel.url);
+        }
+        Arc::new(page)
+    }
+
+    /// The metadata of a listed wheel.
+    pub fn metadata(&self, file: &IndexFile) -> Result<Arc<CoreMetadata>, Error> {
+        self.metadata.get(file)
+    }
+
+    /// The wheel `file` with `digest` as the name's one place lists it. A page that does not have it is asked for
+    /// again, in case it is older than the wheel.
+    pub fn locate(&self, name: &PackageName, file: &str, digest: &WheelDigest) -> Result<Option<IndexFile>, Error> {
+        let find = |page: Option<Arc<ProjectPage>>| {
+            page?
+                .wheels
+                .iter()
+                .find(|wheel| wheel.file == file && wheel.digest.as_ref() == Some(digest))
+                .cloned()
+        };
+        if let Some(found) = find(self.page(name)?) {
+            return Ok(Some(found));
+        }
+        Ok(find(self.page_by(name, Index::current_page)?))
+    }
+
+    /// The mapping between canonical URLs and the mirror's.
+    #[must_use]
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
+    /// The URL that a lockfile holds for a wheel of the channel.
+    #[must_use]
+    pub fn canonical_url(&self, url: &Url) -> Url {
+        self.mirror.canonical_url(url)
+    }
+
+    /// Where a lockfile's URL is fetched from.
+    #[must_use]
+    pub fn fetch_url(&self, canonical: &Url) -> Url {
+        self.mirror.fetch_url(canonical)
+    }
+}
+
+/// Wheels on this machine first; a listed wheel of the same file name is left out.
+fn merged(found: &ProjectPage, listed: &ProjectPage) -> ProjectPage {
+    let mut page = found.clone();
+    let others = listed
+        .wheels
+        .iter()
+        .filter(|wheel| found.wheels.iter().all(|have| have.file != wheel.file));
+    page.wheels.extend(others.cloned());
+    page.not_wheels.extend(listed.not_wheels.iter().cloned());
+    page.skipped.extend(listed.skipped.iter().cloned());
+    page
+}
+
+/// Whether a configured name or pattern means `name`. `*` stands for any characters; the rest is compared in
+/// normalised form (lower case, runs of `-`, `_` and `.` as one `-`).
+fn matches(pattern: &str, name: &PackageName) -> bool {
+    let mut normal = String::new();
+    for c in pattern.trim().chars() {
+        match c {
+            '-' | '_' | '.' if normal.ends_with('-') => {}
+            '-' | '_' | '.' => normal.push('-'),
+            c => normal.push(c.to_ascii_lowercase()),
+        }
+    }
+    let name = name.as_str();
+    let mut parts = normal.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing::{Reply, Server, http};
+
+    fn name(text: &str) -> PackageName {
+        text.parse().expect("a name")
+    }
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).expect("a URL")
+    }
+
+    fn options(channel: &str, package: Option<&Server>) -> SourcesOptions {
+        SourcesOptions::new(
+            channel.parse().expect("a channel"),
+            package.map(|server| server.at("simple")),
+        )
+    }
+
+    fn sources(options: SourcesOptions, folder: &tempfile::TempDir) -> Sources {
+        Sources::new(&Arc::new(http()), &Cache::new(folder.path()), options)
+    }
+
+    /// An index that has every project, with one wheel of version 1.
+    fn everything() -> Server {
+        Server::start(|seen| {
+            let name = seen.path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+            let file = name.replace('-', "_");
+            let digest = WheelDigest::of(name.as_bytes());
+            Reply::new(
+                200,
+                format!("<a href='/whl/cpu/{file}-1-py3-none-any.whl#sha256={digest}'>x</a>"),
+            )
+            .with("content-type", "text/html")
+        })
+    }
+
+    #[test]
+    fn every_name_has_one_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [package, mirror, corp] = [everything(), everything(), everything()];
+        let sources = sources(
+            SourcesOptions {
+                mirror: Some(mirror.at("whl")),
+                private: vec![PrivateIndex {
+                    name: "corp".to_owned(),
+                    url: corp.at("corp/simple/"),
+                    packages: vec!["corp-*".to_owned(), "Secret_Sauce".to_owned(), "torch*".to_owned()],
+                }],
+                ..options("cpu", Some(&package))
+            },
+            &folder,
+        );
+        for asked in [
+            "torch",
+            "torchvision",
+            "numpy",
+            "triton",
+            "corp-utils",
+            "secret-sauce",
+            "corp",
+        ] {
+            sources.page(&name(asked)).expect("answered").expect("there");
+        }
+        assert_eq!(mirror.paths(), ["/whl/cpu/torch/", "/whl/cpu/torchvision/"]);
+        assert_eq!(package.paths(), ["/simple/numpy/", "/simple/triton/", "/simple/corp/"]);
+        assert_eq!(corp.paths(), ["/corp/simple/corp-utils/", "/corp/simple/secret-sauce/"]);
+        let torch = sources.page(&name("torch")).expect("answered").expect("there");
+        assert_eq!(
+            sources.canonical_url(&torch.wheels[0].url).as_str(),
+            "https://download.pytorch.org/whl/cpu/torch-1-py3-none-any.whl"
+        );
+    }
+
+    #[test]
+    fn on_the_channel_pip_everything_comes_from_the_package_index() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let package = everything();
+        let sources = sources(options("pip", Some(&package)), &folder);
+        sources.page(&name("torch")).expect("answered").expect("there");
+        assert_eq!(package.paths(), ["/simple/torch/"]);
+        assert_eq!(
+            sources.place(&name("torch")).expect("one"),
+            Place::Package(package.at("simple/"))
+        );
+    }
+
+    #[test]
+    fn without_a_package_index_only_names_that_need_it_fail() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mirror = everything();
+        let sources = sources(
+            SourcesOptions {
+                mirror: Some(mirror.url.clone()),
+                ..options("cu118", None)
+            },
+            &folder,
+        );
+        sources.page(&name("torch")).expect("answered").expect("there");
+        let error = sources.page(&name("numpy")).expect_err("nowhere");
+        assert!(matches!(error, Error::NoIndex { .. }), "{error:?}");
+        assert_eq!(sources.place(&name("numpy")).expect("one"), Place::Nowhere);
+    }
+
+    #[test]
+    fn two_claims_of_one_name_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let private = |name: &str, pattern: &str| PrivateIndex {
+            name: name.to_owned(),
+            url: url("https://example.org/simple"),
+            packages: vec![pattern.to_owned()],
+        };
+        let sources = sources(
+            SourcesOptions {
+                private: vec![private("one", "corp-*"), private("two", "*-utils")],
+                ..options("cpu", None)
+            },
+            &folder,
+        );
+        let error = sources.page(&name("corp-utils")).expect_err("claimed twice");
+        assert_eq!(error.to_string(), "corp-utils is claimed by several indexes: one, two");
+    }
+
+    #[test]
+    fn find_links_join_the_package_index_and_replace_it_without_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let wheels = tempfile::tempdir().expect("a folder");
+        for file in [
+            "numpy-1-py3-none-any.whl",
+            "numpy-2-py3-none-any.whl",
+            "torch-9-py3-none-any.whl",
+        ] {
+            std::fs::write(wheels.path().join(file), file).expect("written");
+        }
+        let package = everything();
+        let with = |no_index| SourcesOptions {
+            find_links: vec![wheels.path().display().to_string()],
+            no_index,
+            mirror: Some(package.url.clone()),
+            ..options("cpu", Some(&package))
+        };
+        let versions = |sources: &Sources, asked: &str| -> Vec<String> {
+            let page = sources.page(&name(asked)).expect("answered");
+            page.map(|page| {
+                page.wheels
+                    .iter()
+                    .map(|wheel| wheel.url.scheme().to_owned() + &wheel.file)
+                    .collect()
+            })
+            .unwrap_or_default()
+        };
+        let merged = sources(with(false), &folder);
+        assert_eq!(
+            versions(&merged, "numpy"),
+            ["filenumpy-1-py3-none-any.whl", "filenumpy-2-py3-none-any.whl"]
+        );
+        assert_eq!(versions(&merged, "sympy"), ["httpsympy-1-py3-none-any.whl"]);
+        assert_eq!(
+            versions(&merged, "torch"),
+            ["httptorch-1-py3-none-any.whl"],
+            "the family has its own place"
+        );
+        let alone = sources(with(true), &folder);
+        assert_eq!(versions(&alone, "numpy").len(), 2);
+        assert_eq!(versions(&alone, "sympy"), [""; 0]);
+        let digest = WheelDigest::of(b"numpy-2-py3-none-any.whl");
+        let located = alone
+            .locate(&name("numpy"), "numpy-2-py3-none-any.whl", &digest)
+            .expect("answered");
+        assert_eq!(located.expect("found").url.scheme(), "file");
+    }
+
+    #[test]
+    fn a_wheel_is_located_by_name_and_digest_on_a_page_that_may_be_old() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let served = std::sync::atomic::AtomicUsize::new(0);
+        let server = Server::start(move |_| {
+            let version = served.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let digest = WheelDigest::of(&[u8::try_from(version).expect("few")]);
+            Reply::new(
+                200,
+                format!("<a href='a-{version}-py3-none-any.whl#sha256={digest}'>x</a>"),
+            )
+            .with("content-type", "text/html")
+            .with("cache-control", "max-age=600")
+        });
+        let sources = sources(options("cpu", Some(&server)), &folder);
+        sources.page(&name("a")).expect("answered");
+        let digest = WheelDigest::of(&[1]);
+        let found = sources
+            .locate(&name("a"), "a-1-py3-none-any.whl", &digest)
+            .expect("answered");
+        assert_eq!(
+            found.expect("on the newer page").url,
+            server.at("simple/a/a-1-py3-none-any.whl")
+        );
+        let other = sources
+            .locate(&name("a"), "a-1-py3-none-any.whl", &WheelDigest::of(&[7]))
+            .expect("answered");
+        assert_eq!(other, None);
+    }
+
+    #[test]
+    fn a_mirror_stands_in_for_the_official_hosts_altogether() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mirror = Server::start(|_| {
+            Reply::new(
+                200,
+                "<a href='https://download-r2.pytorch.org/whl/cpu/torch-1%2Bcpu-py3-none-any.whl'>x</a>",
+            )
+            .with("content-type", "text/html")
+        });
+        let sources = sources(
+            SourcesOptions {
+                mirror: Some(mirror.at("a/whl")),
+                ..options("cpu", None)
+            },
+            &folder,
+        );
+        let page = sources.page(&name("torch")).expect("answered").expect("there");
+        assert_eq!(
+            page.wheels[0].url,
+            mirror.at("a/whl/cpu/torch-1%2Bcpu-py3-none-any.whl")
+        );
+    }
+
+    #[test]
+    fn patterns_match_whole_normalised_names() {
+        for (pattern, text, expected) in [
+            ("corp-*", "corp-utils", true),
+            ("corp-*", "corp", false),
+            ("Corp_*", "corp.utils", true),
+            ("*", "anything", true),
+            ("*-corp", "a-corp", true),
+            ("*-corp", "a-corp-b", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("ab*ba", "aba", false),
+            ("exact", "exact", true),
+            ("exact", "exactly", false),
+        ] {
+            assert_eq!(matches(pattern, &name(text)), expected, "{pattern} {text}");
+        }
+    }
+}
