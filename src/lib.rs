@@ -17,5 +17,6 @@ pub mod index;
 pub mod lockfile;
 pub mod pep;
 pub mod progress;
+pub mod resolve;
 pub mod target;
 pub mod wheel;
