@@ -216,8 +216,8 @@ fn examine(catalog: &Catalog, positions: &[usize], floor: &Floor) -> Result<Cand
         fitting.retain(|position| wheel(*position).yanked.is_none());
     }
     fitting.sort_by_key(|position| Reverse(rank(&wheel(*position).filename, &wheel(*position).file, &floor.tags)));
-    // One file may be listed twice, by two links.
-    fitting.dedup_by_key(|position| wheel(*position).file.as_str());
+    // One file may be listed twice, by two links; whether the two agree is checked when digests are written down.
+    fitting.dedup_by_key(|position| (wheel(*position).file.as_str(), wheel(*position).digest));
     Ok(Candidate {
         wheels: fitting,
         yanked,

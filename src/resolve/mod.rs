@@ -25,6 +25,8 @@ mod explain;
 mod memo;
 pub mod merge;
 mod provider;
+#[cfg(test)]
+mod replica;
 mod solve;
 #[cfg(test)]
 mod testing;

@@ -279,9 +279,16 @@ fn contradictions_are_told_outward_from_the_requirements() {
       - e 1.0 depends on c >=3
       - c 2.0 requires Python >=3.12
     ");
-    insta::assert_snapshot!(failure(&World::new("a 1.0\na 2.0\nb 1.0 : a<1.8\nc 1.0 : a>=1.5"), &["b", "c"]), @"");
+    insta::assert_snapshot!(failure(&World::new("a 1.0\na 2.0\nb 1.0 : a<1.8\nc 1.0 : a>=1.5"), &["b", "c"]), @r"
+    the requirements cannot all be met for cp311-manylinux_2_28_x86_64: no choice of versions fits, because
+      - your requirements ask for b and c
+      - b 1.0 depends on a <1.8
+      - c 1.0 depends on a >=1.5
+      - the package index has no a >=1.5, <1.8
+    ");
     let extra = "a 1.0 {extras=x} : b<2; extra == 'x'\nb 1.0\nb 2.0";
-    insta::assert_snapshot!(failure(&World::new(extra), &["a[x]", "b==2.0"]), @"");
+    insta::assert_snapshot!(failure(&World::new(extra), &["a[x]", "b==2.0"]),
+        @"the requirements cannot all be met for cp311-manylinux_2_28_x86_64: because your requirements ask for a[x] and b ==2.0, and a[x] 1.0 depends on b <2, no choice of versions fits");
 }
 
 #[test]
