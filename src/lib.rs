@@ -26,6 +26,7 @@ pub mod profile;
 pub mod progress;
 pub mod python;
 pub mod relpath;
+pub mod resolve;
 pub mod store;
 pub mod target;
 pub mod ui;

@@ -10,9 +10,15 @@ use std::collections::BTreeMap;
 
 use crate::backend::{Backend, Channel};
 use crate::digest::WheelDigest;
-use crate::pep::{MarkerTree, PackageName, TagCompatibility, Version, VersionSpecifiers, WheelFilename};
+use crate::pep::{
+    BuildTag, MarkerTree, PackageName, TagCompatibility, TagPriority, Tags, Version, VersionSpecifiers, WheelFilename,
+};
 use crate::target::{PythonMinor, Target};
 
+pub mod keys;
+pub(crate) mod markers;
+mod read;
+pub mod staleness;
 pub mod text;
 
 /// A parsed lockfile. Packages are sorted by name, then version; targets as [`Target`] orders them.
@@ -136,6 +142,19 @@ pub enum SelectError {
     },
 }
 
+/// How much a target with these tags likes a wheel, the greatest most; none where it cannot install it.
+///
+/// The build tag breaks ties (PEP 427), then the file name, so that the order of a page or a file never decides.
+pub(crate) fn rank<'a>(filename: &'a WheelFilename, file: &'a str, tags: &Tags) -> Option<WheelRank<'a>> {
+    match filename.compatibility(tags) {
+        TagCompatibility::Compatible(priority) => Some((priority, filename.build_tag(), file)),
+        TagCompatibility::Incompatible(_) => None,
+    }
+}
+
+/// What [`rank`] orders wheels by.
+pub(crate) type WheelRank<'a> = (TagPriority, Option<&'a BuildTag>, &'a str);
+
 fn list(items: &[impl ToString]) -> String {
     if items.is_empty() {
         "none".to_owned()
@@ -173,16 +192,8 @@ impl Lockfile {
             let wheel = package
                 .wheels
                 .iter()
-                .filter_map(|wheel| match wheel.filename.compatibility(&tags) {
-                    // The build tag breaks ties (PEP 427), then the file name, so that the order of the file never
-                    // decides.
-                    TagCompatibility::Compatible(priority) => Some((
-                        (priority, wheel.filename.build_tag().cloned(), wheel.file.as_str()),
-                        wheel,
-                    )),
-                    TagCompatibility::Incompatible(_) => None,
-                })
-                .max_by(|(left, _), (right, _)| left.cmp(right))
+                .filter_map(|wheel| Some((rank(&wheel.filename, &wheel.file, &tags)?, wheel)))
+                .max_by_key(|(rank, _)| *rank)
                 .map(|(_, wheel)| wheel)
                 .ok_or_else(|| self.no_wheel(package, target))?;
             if let Some(other) = chosen.insert(&package.name, Selected { package, wheel }) {
