@@ -14,6 +14,7 @@ pub mod config;
 pub mod digest;
 pub mod error;
 pub mod fsx;
+pub mod gpu;
 pub mod index;
 pub mod lockfile;
 pub mod pep;
