@@ -16,6 +16,7 @@ pub mod digest;
 pub mod env;
 pub mod error;
 pub mod fsx;
+pub mod gpu;
 pub mod http;
 pub mod index;
 pub mod key;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{ConfigError, Origin};
 
 /// Environment variables at one moment, ordered by name. Names are case-sensitive; an empty value counts as unset
-/// everywhere.
+/// everywhere in the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Vars(BTreeMap<String, OsString>);
 
@@ -18,13 +18,16 @@ impl Vars {
         std::env::vars_os().collect()
     }
 
+    /// A variable as it is, where it is set, be it empty.
+    #[must_use]
+    pub fn raw(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(name).map(OsString::as_os_str)
+    }
+
     /// A variable as it is, where it is set and not empty.
     #[must_use]
     pub fn os(&self, name: &str) -> Option<&OsStr> {
-        self.0
-            .get(name)
-            .map(OsString::as_os_str)
-            .filter(|value| !value.is_empty())
+        self.raw(name).filter(|value| !value.is_empty())
     }
 
     /// A variable as text (lossy), where it is set and not empty.
