@@ -13,6 +13,7 @@ pub mod backend;
 pub mod cache;
 pub mod digest;
 pub mod error;
+pub mod fetch;
 pub mod fsx;
 pub mod http;
 pub mod index;
