@@ -8,7 +8,7 @@ use super::error::Error;
 use super::part::{Origin, Part};
 use super::{Fetcher, Run, Wanted};
 use crate::fsx::{PathContext as _, PathError};
-use crate::http::{self, Response, shown};
+use crate::http::{self, Response, bare};
 use crate::progress::Event;
 
 /// Bytes are read and written in pieces of this size.
@@ -29,8 +29,8 @@ pub(super) struct Download<'a> {
 
 impl Download<'_> {
     /// Fetches from `url` until the part is the wanted wheel. The digest is computed on the way and checked here.
-    pub(super) fn from(&mut self, url: &Url) -> Result<(), Error> {
-        if self.part.origin().is_some_and(|origin| origin.url != shown(url)) {
+    pub(super) fn fetch_from(&mut self, url: &Url) -> Result<(), Error> {
+        if self.part.origin().is_some_and(|origin| origin.url != bare(url)) {
             self.part.inherit();
         }
         loop {
@@ -50,10 +50,10 @@ impl Download<'_> {
             }
             return Err(Error::Digest {
                 file: self.wanted.file.clone(),
-                url: shown(url),
+                url: url.into(),
                 expected: self.wanted.digest,
                 actual,
-                kept: self.part.set_aside()?,
+                kept: self.part.set_aside()?.into(),
             });
         }
     }
@@ -98,7 +98,7 @@ impl Download<'_> {
         let mut request = self.fetcher.http.get(url).bulk();
         if have > 0 {
             request = request.range(have, None);
-            let same = self.part.origin().filter(|origin| origin.url == shown(url));
+            let same = self.part.origin().filter(|origin| origin.url == bare(url));
             if let Some(validator) = same.and_then(Origin::validator) {
                 request = request.header("if-range", validator);
             }
@@ -111,56 +111,44 @@ impl Download<'_> {
             }
             Err(error) => return Err(self.failed(error)),
         };
-        let total = match response.status() {
-            206 => match self.continued(url, &response, have, expected) {
-                Some(total) => total,
-                None if have > 0 => {
-                    self.restart()?;
-                    return Ok(false);
-                }
-                None => {
-                    return Err(Error::WrongRange {
-                        file: self.wanted.file.clone(),
-                        url: shown(url),
-                    });
-                }
-            },
-            _ => {
-                if have > 0 {
-                    self.restart()?;
-                }
-                response.length()
+        let total = if response.status() == 206 {
+            if have == 0 {
+                return Err(Error::WrongRange {
+                    file: self.wanted.file.clone(),
+                    url: url.into(),
+                });
             }
+            if !self.continues(url, &response, expected) {
+                self.restart()?;
+                return Ok(false);
+            }
+            response.content_range().and_then(|range| range.total).or(expected)
+        } else {
+            if have > 0 {
+                self.restart()?;
+            }
+            response.length()
         };
         self.accept(url, response, total)?;
         Ok(true)
     }
 
-    /// The whole file's length where a 206 answer continues exactly what is there; `None` where it does not.
-    fn continued(&self, url: &Url, response: &Response, have: u64, expected: Option<u64>) -> Option<Option<u64>> {
-        let range = response.content_range()?;
-        if have == 0 || range.first != have {
-            return None;
-        }
-        if let (Some(total), Some(expected)) = (range.total, expected)
-            && total != expected
-        {
-            return None;
-        }
+    /// Whether a 206 answer continues exactly what is there, to the file's end.
+    fn continues(&self, url: &Url, response: &Response, expected: Option<u64>) -> bool {
+        let Some(range) = response.content_range() else {
+            return false;
+        };
         // A server that knows no `If-Range` continues a file that changed; its tag gives it away.
-        let origin = self.part.origin().filter(|origin| origin.url == shown(url));
-        if let (Some(old), Some(new)) = (
-            origin.and_then(|origin| origin.etag.as_deref()),
-            response.header("etag"),
-        ) && old != new
-        {
-            return None;
-        }
-        let until = range.last + 1;
-        match range.total.or(expected) {
-            Some(total) if until != total => None,
-            total => Some(total),
-        }
+        let origin = self.part.origin().filter(|origin| origin.url == bare(url));
+        let changed = matches!(
+            (origin.and_then(|origin| origin.etag.as_deref()), response.header("etag")),
+            (Some(old), Some(new)) if old != new
+        );
+        let total = range.total.or(expected);
+        range.first == self.part.have()
+            && !changed
+            && expected.is_none_or(|expected| total == Some(expected))
+            && total.is_none_or(|total| range.last + 1 == total)
     }
 
     /// Takes the body of a response that starts where the part ends.
@@ -175,7 +163,7 @@ impl Download<'_> {
             self.fetcher.check_space(total.saturating_sub(self.part.have()))?;
         }
         self.part.set_origin(Origin::new(
-            shown(url),
+            bare(url),
             response.header("etag"),
             response.header("last-modified"),
             total,
@@ -191,7 +179,7 @@ impl Download<'_> {
         }
         match total {
             Some(total) if self.part.have() < total => Err(self.failed(http::Error::Truncated {
-                url: shown(url),
+                url: url.into(),
                 received: self.part.have(),
                 source: None,
             })),
@@ -293,7 +281,7 @@ impl Download<'_> {
     fn wrong_size(&self, url: &Url, expected: u64, actual: u64) -> Error {
         Error::Size {
             file: self.wanted.file.clone(),
-            url: shown(url),
+            url: url.into(),
             expected,
             actual,
         }

@@ -1,12 +1,10 @@
 //! What can go wrong when wheels are fetched.
 
-use std::path::PathBuf;
-
-use url::Url;
+use std::path::{Path, PathBuf};
 
 use crate::digest::WheelDigest;
 use crate::fsx::PathError;
-use crate::http::{self, Cause};
+use crate::http::{self, Cause, ShownUrl};
 
 /// A wheel that is not in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,13 +46,13 @@ pub enum Error {
         /// The wheel's file name.
         file: String,
         /// Where the bytes came from.
-        url: Url,
+        url: ShownUrl,
         /// As the lockfile states it.
         expected: WheelDigest,
         /// As it arrived.
         actual: WheelDigest,
         /// Where the bytes are kept.
-        kept: PathBuf,
+        kept: Box<Path>,
     },
     /// The server has a file of another size under this name; it was not downloaded.
     #[error("{file} has {actual} bytes at {url}, expected {expected}")]
@@ -62,7 +60,7 @@ pub enum Error {
         /// The wheel's file name.
         file: String,
         /// Where it was asked.
-        url: Url,
+        url: ShownUrl,
         /// As the lockfile states it.
         expected: u64,
         /// As the server states it, or sent.
@@ -74,7 +72,7 @@ pub enum Error {
         /// The wheel's file name.
         file: String,
         /// Where it was asked.
-        url: Url,
+        url: ShownUrl,
     },
     /// A request failed.
     #[error("cannot fetch {file}")]

@@ -357,7 +357,7 @@ impl<'a> Fetcher<'a> {
             part: Part::open(&folder, &stem, wanted.size)?,
             started: false,
         };
-        self.from_any(&mut download, run)?;
+        self.try_sources(&mut download, run)?;
         let size = download.part.have();
         let path = self
             .cache
@@ -368,7 +368,7 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Tries the known places, then those that are found out.
-    fn from_any(&self, download: &mut Download<'_>, run: &Run<'_>) -> Result<(), Error> {
+    fn try_sources(&self, download: &mut Download<'_>, run: &Run<'_>) -> Result<(), Error> {
         let wanted = download.wanted;
         let offline = self.http.is_offline();
         let usable = |url: &Url| !offline || url.scheme() == "file";
@@ -396,7 +396,7 @@ impl<'a> Fetcher<'a> {
                 }
                 continue;
             };
-            match download.from(&url) {
+            match download.fetch_from(&url) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_of_the_source() => {
                     if let Some(next) = urls.front() {

@@ -299,7 +299,7 @@ impl std::fmt::Debug for PackageIndex {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("PackageIndex")
-            .field("url", &crate::http::shown(&self.url).as_str())
+            .field("url", &crate::http::ShownUrl::from(&self.url))
             .field("origin", &self.origin)
             .finish()
     }
