@@ -15,6 +15,7 @@ pub mod config;
 pub mod digest;
 pub mod env;
 pub mod error;
+pub mod fetch;
 pub mod fsx;
 pub mod gpu;
 pub mod http;

@@ -1,8 +1,10 @@
 //! What can go wrong between a request and its body, one variant an outcome, and whether trying again can help.
 //!
-//! URLs in errors carry neither user information nor a query: both may hold secrets (signed download links).
+//! URLs in errors carry neither user information nor a query: both may hold secrets (signed download links). The type
+//! [`ShownUrl`] sees to that.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ pub enum Error {
     #[error("{url} is needed, but the network may not be used (offline)")]
     Offline {
         /// What was wanted.
-        url: Url,
+        url: ShownUrl,
     },
     /// No connection: name resolution, TCP or the proxy failed.
     #[error("cannot connect to {host} for {url}")]
@@ -28,7 +30,7 @@ pub enum Error {
         /// The host that was tried.
         host: String,
         /// What was wanted.
-        url: Url,
+        url: ShownUrl,
         /// Why.
         #[source]
         source: Cause,
@@ -39,7 +41,7 @@ pub enum Error {
         /// The host that was tried.
         host: String,
         /// What was wanted.
-        url: Url,
+        url: ShownUrl,
         /// Why.
         #[source]
         source: Cause,
@@ -50,7 +52,7 @@ pub enum Error {
         /// The silent host.
         host: String,
         /// What was wanted.
-        url: Url,
+        url: ShownUrl,
     },
     /// The connection broke, or what came was not HTTP, before the answer's head was complete.
     #[error("the exchange with {host} failed for {url}")]
@@ -58,7 +60,7 @@ pub enum Error {
         /// The host.
         host: String,
         /// What was wanted.
-        url: Url,
+        url: ShownUrl,
         /// Why.
         #[source]
         source: Cause,
@@ -71,7 +73,7 @@ pub enum Error {
         /// The status code.
         code: u16,
         /// What was wanted.
-        url: Url,
+        url: ShownUrl,
         /// What the server asks to wait before the next try.
         retry_after: Option<Duration>,
     },
@@ -79,7 +81,7 @@ pub enum Error {
     #[error("{url} redirects more than {limit} times")]
     TooManyRedirects {
         /// What was wanted.
-        url: Url,
+        url: ShownUrl,
         /// How many are followed.
         limit: usize,
     },
@@ -87,7 +89,7 @@ pub enum Error {
     #[error("{url} redirects to {to}, which is refused: {reason}")]
     RedirectRefused {
         /// What was wanted.
-        url: Url,
+        url: ShownUrl,
         /// Where it leads.
         to: String,
         /// The rule it breaks.
@@ -97,7 +99,7 @@ pub enum Error {
     #[error("{url} is not requested: {reason}")]
     Refused {
         /// The URL.
-        url: Url,
+        url: ShownUrl,
         /// The rule it breaks.
         reason: &'static str,
     },
@@ -105,7 +107,7 @@ pub enum Error {
     #[error("the answer for {url} broke off after {received} bytes")]
     Truncated {
         /// What was wanted.
-        url: Url,
+        url: ShownUrl,
         /// Bytes that arrived.
         received: u64,
         /// Why, where known.
@@ -116,7 +118,7 @@ pub enum Error {
     #[error("the answer for {url} is larger than {limit} bytes")]
     TooLarge {
         /// What was wanted.
-        url: Url,
+        url: ShownUrl,
         /// The limit.
         limit: u64,
     },
@@ -165,9 +167,25 @@ impl Error {
     }
 }
 
-/// The URL as messages may show it: without user information, query and fragment.
+/// A URL as messages may show it: without user information, query and fragment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownUrl(Box<str>);
+
+impl From<&Url> for ShownUrl {
+    fn from(url: &Url) -> Self {
+        Self(bare(url).as_str().into())
+    }
+}
+
+impl fmt::Display for ShownUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// The URL without user information, query and fragment: what may be stored.
 #[must_use]
-pub fn shown(url: &Url) -> Url {
+pub fn bare(url: &Url) -> Url {
     let mut url = without_userinfo(url.clone());
     url.set_query(None);
     url.set_fragment(None);
@@ -195,7 +213,7 @@ pub fn host(url: &Url) -> String {
 
 /// Sorts a failure of `reqwest` that came before the answer's head; `hop` is the URL asked in the end.
 pub(super) fn before_head(source: reqwest::Error, url: &Url, hop: &Url) -> Error {
-    let (host, url) = (host(hop), shown(url));
+    let (host, url) = (host(hop), ShownUrl::from(url));
     let source = source.without_url();
     if source.is_builder() {
         Error::Setup {
@@ -228,7 +246,7 @@ pub(super) fn in_body(source: io::Error, url: &Url, hop: &Url, received: u64) ->
     if timed_out {
         Error::Timeout {
             host: host(hop),
-            url: shown(url),
+            url: url.into(),
         }
     } else {
         // The library adds the URL as it was asked, query included, to what it says about a body.
@@ -237,7 +255,7 @@ pub(super) fn in_body(source: io::Error, url: &Url, hop: &Url, received: u64) ->
             Err(other) => other.into(),
         };
         Error::Truncated {
-            url: shown(url),
+            url: url.into(),
             received,
             source: Some(source),
         }
@@ -270,7 +288,7 @@ mod tests {
     #[test]
     fn shown_urls_hold_no_secrets() {
         let url = Url::parse("https://user:secret@example.org:8443/a%2Bb.whl?token=secret#sha256=00").expect("a URL");
-        assert_eq!(shown(&url).as_str(), "https://example.org:8443/a%2Bb.whl");
+        assert_eq!(ShownUrl::from(&url).to_string(), "https://example.org:8443/a%2Bb.whl");
         assert_eq!(host(&url), "example.org:8443");
     }
 
@@ -280,7 +298,7 @@ mod tests {
         let status = |code| Error::Status {
             host: String::new(),
             code,
-            url: url.clone(),
+            url: (&url).into(),
             retry_after: None,
         };
         for code in [408, 429, 500, 502, 503, 504] {
@@ -289,6 +307,6 @@ mod tests {
         for code in [400, 401, 403, 404, 410, 416] {
             assert!(!status(code).is_transient(), "{code}");
         }
-        assert!(!Error::Offline { url }.is_transient());
+        assert!(!Error::Offline { url: (&url).into() }.is_transient());
     }
 }

@@ -24,7 +24,7 @@ mod retry;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use error::{Cause, Error, host, shown, without_userinfo};
+pub use error::{Cause, Error, ShownUrl, bare, host, without_userinfo};
 pub use request::{ContentRange, Document, Request, Response};
 pub use retry::Retry;
 
@@ -70,8 +70,8 @@ impl Default for Options {
         Self {
             offline: false,
             connect_timeout: Duration::from_secs(10),
-            read_timeout: Duration::from_secs(60),
-            document_timeout: Duration::from_secs(300),
+            read_timeout: Duration::from_mins(1),
+            document_timeout: Duration::from_mins(5),
             retry: Retry::default(),
             proxy: Proxy::default(),
             certificates: None,
@@ -128,7 +128,6 @@ impl Http {
     }
 
     /// Starts a GET request; nothing is sent yet.
-    #[must_use]
     pub fn get<'a>(&'a self, url: &Url) -> Request<'a> {
         Request::new(self, without_userinfo(url.clone()))
     }

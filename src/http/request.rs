@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use super::error::{Error, before_head, host, in_body, shown, without_userinfo};
+use super::error::{Error, ShownUrl, before_head, host, in_body, without_userinfo};
 use super::{Http, MAX_REDIRECTS, retry};
 
 /// A GET request that is not sent yet.
@@ -64,13 +64,15 @@ impl<'a> Request<'a> {
     /// Sends once, following redirects; answers other than 2xx and 304 are [`Error::Status`].
     pub fn send_once(&self) -> Result<Response, Error> {
         if self.http.is_offline() {
-            return Err(Error::Offline { url: shown(&self.url) });
+            return Err(Error::Offline {
+                url: (&self.url).into(),
+            });
         }
         let mut hop = self.url.clone();
         for _ in 0..=MAX_REDIRECTS {
             if let Some(reason) = self.http.refusal(&hop) {
                 return Err(Error::Refused {
-                    url: shown(&hop),
+                    url: (&hop).into(),
                     reason,
                 });
             }
@@ -90,14 +92,14 @@ impl<'a> Request<'a> {
                     return Err(Error::Status {
                         host: host(&hop),
                         code,
-                        url: shown(&self.url),
+                        url: (&self.url).into(),
                         retry_after,
                     });
                 }
             }
         }
         Err(Error::TooManyRedirects {
-            url: shown(&self.url),
+            url: (&self.url).into(),
             limit: MAX_REDIRECTS,
         })
     }
@@ -133,7 +135,7 @@ impl<'a> Request<'a> {
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .unwrap_or_default();
         let refused = |to: String, reason| Error::RedirectRefused {
-            url: shown(&self.url),
+            url: (&self.url).into(),
             to,
             reason,
         };
@@ -142,10 +144,10 @@ impl<'a> Request<'a> {
             .map_err(|_| refused("an unreadable address".to_owned(), "it is no URL"))?;
         let next = without_userinfo(next);
         if hop.scheme() == "https" && next.scheme() == "http" {
-            return Err(refused(shown(&next).into(), "it leaves https for http"));
+            return Err(refused(ShownUrl::from(&next).to_string(), "it leaves https for http"));
         }
         if let Some(reason) = self.http.refusal(&next) {
-            return Err(refused(shown(&next).into(), reason));
+            return Err(refused(ShownUrl::from(&next).to_string(), reason));
         }
         Ok(next)
     }
@@ -247,7 +249,7 @@ impl Response {
         self.received += count as u64;
         if count == 0 && !buffer.is_empty() && self.length.is_some_and(|length| self.received < length) {
             return Err(Error::Truncated {
-                url: shown(&self.asked),
+                url: (&self.asked).into(),
                 received: self.received,
                 source: None,
             });
@@ -258,7 +260,7 @@ impl Response {
     /// Reads the whole body; more than `limit` bytes, or more than `patience` altogether, are an error.
     pub fn into_document(mut self, limit: u64, patience: Duration) -> Result<Document, Error> {
         let too_large = || Error::TooLarge {
-            url: shown(&self.asked),
+            url: (&self.asked).into(),
             limit,
         };
         if self.length.is_some_and(|length| length > limit) {
@@ -275,7 +277,7 @@ impl Response {
             body.extend_from_slice(&buffer[..count]);
             if body.len() as u64 > limit {
                 return Err(Error::TooLarge {
-                    url: shown(&self.asked),
+                    url: (&self.asked).into(),
                     limit,
                 });
             }
@@ -283,7 +285,7 @@ impl Response {
             if started.elapsed() > patience {
                 return Err(Error::Timeout {
                     host: host(&self.hop),
-                    url: shown(&self.asked),
+                    url: (&self.asked).into(),
                 });
             }
         }

@@ -21,7 +21,7 @@ impl Default for Retry {
         Self {
             tries: 4,
             base: Duration::from_millis(500),
-            cap: Duration::from_secs(60),
+            cap: Duration::from_mins(1),
         }
     }
 }
@@ -78,7 +78,7 @@ mod tests {
         Error::Status {
             host: "example.org".to_owned(),
             code,
-            url: url::Url::parse("https://example.org/").expect("a URL"),
+            url: (&url::Url::parse("https://example.org/").expect("a URL")).into(),
             retry_after: retry_after.map(Duration::from_secs),
         }
     }

@@ -1,7 +1,8 @@
 //! A tiny HTTP server for tests in this crate: one thread a connection, answers made by a closure, and the few ways to
 //! misbehave that unit tests need.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -136,10 +137,10 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Seen>>, answer: &dyn Fn(&Seen) -> R
     let mut stream = stream;
     let mut head = format!("HTTP/1.1 {} x\r\nconnection: close\r\n", reply.status);
     if !reply.no_length {
-        head.push_str(&format!("content-length: {}\r\n", reply.body.len()));
+        write!(head, "content-length: {}\r\n", reply.body.len()).expect("text");
     }
     for (name, value) in &reply.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        write!(head, "{name}: {value}\r\n").expect("text");
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
@@ -149,7 +150,8 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Seen>>, answer: &dyn Fn(&Seen) -> R
         std::thread::sleep(stall);
     }
     stream.shutdown(std::net::Shutdown::Write)?;
-    reader.read(&mut [0; 16])?;
+    // Until the client has gone; closing earlier could take the answer away from it.
+    std::io::copy(&mut reader, &mut std::io::sink())?;
     Ok(())
 }
 

@@ -41,10 +41,10 @@ fn transient_answers_are_tried_again_and_others_are_not() {
 fn f54_a_body_cut_anywhere_is_fetched_again() {
     let body = b"0123456789".repeat(20);
     for cut in [0, 1, 100, body.len() - 1] {
-        let served = AtomicUsize::new(0);
+        let answers = AtomicUsize::new(0);
         let whole = body.clone();
         let server = Server::start(move |_| Reply {
-            cut: (served.fetch_add(1, Ordering::SeqCst) < 2).then_some(cut),
+            cut: (answers.fetch_add(1, Ordering::SeqCst) < 2).then_some(cut),
             ..Reply::new(200, whole.clone())
         });
         let document = http().get(&server.url).document(1000).expect("the third time");
@@ -75,7 +75,7 @@ fn silence_is_a_timeout_that_names_the_host() {
     });
     let server = Server::start(|seen| Reply {
         stall: Some(Duration::from_secs(5)),
-        cut: Some(if seen.path == "/body" { 1 } else { 0 }),
+        cut: Some(usize::from(seen.path == "/body")),
         ..Reply::new(200, "0123")
     });
     let error = network.get(&server.at("body")).document(9).expect_err("a stalled body");

@@ -9,7 +9,6 @@ use url::Url;
 
 use super::store::{Freshness, PageStore};
 use super::{Error, ProjectPage};
-use crate::http::shown;
 use crate::pep::PackageName;
 
 /// Hosts of the PyTorch project's own index.
@@ -88,7 +87,7 @@ impl Index {
             Ok(fetched) => {
                 let page = ProjectPage::parse(name, &fetched.url, fetched.content_type.as_deref(), &fetched.body)
                     .map_err(|source| Error::Page {
-                        url: shown(&url),
+                        url: (&url).into(),
                         source,
                     })?;
                 Some(Arc::new(page))
@@ -96,7 +95,7 @@ impl Index {
             Err(error) if error.status().is_some_and(|code| self.means_absent(code)) => None,
             Err(source) => {
                 return Err(Error::Fetch {
-                    url: shown(&url),
+                    url: (&url).into(),
                     source,
                 });
             }

@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 
-use url::Url;
-
 use super::page::PageError;
 use crate::digest::WheelDigest;
 use crate::fsx::PathError;
-use crate::http;
+use crate::http::{self, ShownUrl};
 use crate::pep::PackageName;
 use crate::wheel::metadata::MetadataError;
 
@@ -32,7 +30,7 @@ pub enum Error {
     #[error("cannot fetch the index page {url}")]
     Fetch {
         /// The page.
-        url: Url,
+        url: ShownUrl,
         /// Why.
         #[source]
         source: http::Error,
@@ -41,7 +39,7 @@ pub enum Error {
     #[error("cannot read the index page {url}")]
     Page {
         /// The page.
-        url: Url,
+        url: ShownUrl,
         /// Why.
         #[source]
         source: PageError,
@@ -101,7 +99,7 @@ pub enum Error {
     Path(#[from] PathError),
     /// A `file:` URL that names nothing on this machine.
     #[error("{0} names no file on this machine")]
-    NotLocal(Url),
+    NotLocal(ShownUrl),
     /// A local path that has no URL form.
     #[error("{} cannot be written as a URL", .0.display())]
     NoUrl(PathBuf),

@@ -6,7 +6,6 @@ use url::Url;
 
 use super::page::{PageError, Row, check_version};
 use crate::digest::WheelDigest;
-use crate::http::shown;
 
 #[derive(Deserialize)]
 struct Page {
@@ -57,6 +56,7 @@ enum Advertised {
 }
 
 impl Advertised {
+    #[expect(clippy::option_option, reason = "the shape of `IndexFile::metadata`")]
     fn into_metadata(self) -> Option<Option<WheelDigest>> {
         match self {
             Self::Flag(false) => None,
@@ -69,7 +69,7 @@ impl Advertised {
 /// The rows of a JSON page that answered from `url`.
 pub(super) fn rows(url: &Url, body: &[u8]) -> Result<Vec<Result<Row, String>>, PageError> {
     let page: Page = serde_json::from_slice(body).map_err(|source| PageError::Json {
-        url: shown(url),
+        url: url.into(),
         source,
     })?;
     if let Some(version) = page.meta.api_version {

@@ -16,7 +16,6 @@ use super::store::{Freshness, PageStore};
 use super::{Error, ProjectPage};
 use crate::digest::{WheelDigest, hash_reader};
 use crate::fsx::{PathContext as _, PathError};
-use crate::http::shown;
 use crate::pep::PackageName;
 
 /// One configured location.
@@ -95,11 +94,11 @@ impl Links {
 
     fn page_rows(&self, url: &Url) -> Result<Vec<Result<Row, String>>, Error> {
         let fetched = self.store.get(url, Freshness::Usual)?.map_err(|source| Error::Fetch {
-            url: shown(url),
+            url: url.into(),
             source,
         })?;
         rows(&fetched.url, fetched.content_type.as_deref(), &fetched.body).map_err(|source| Error::Page {
-            url: shown(url),
+            url: url.into(),
             source,
         })
     }

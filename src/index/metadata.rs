@@ -220,7 +220,7 @@ fn inside(name: &str, reader: &impl ReadAt, file: &IndexFile) -> Result<Vec<u8>,
 
 /// The path of a `file:` URL.
 pub(super) fn local_path(url: &Url) -> Result<std::path::PathBuf, Error> {
-    url.to_file_path().map_err(|()| Error::NotLocal(url.clone()))
+    url.to_file_path().map_err(|()| Error::NotLocal(url.into()))
 }
 
 #[cfg(test)]
@@ -253,6 +253,7 @@ mod tests {
         writer.finish().expect("a wheel").into_inner()
     }
 
+    #[expect(clippy::option_option, reason = "the shape of `IndexFile::metadata`")]
     fn listed(server: &Server, digest: Option<WheelDigest>, metadata: Option<Option<WheelDigest>>) -> IndexFile {
         IndexFile {
             filename: FILE.parse().expect("a wheel name"),
@@ -284,7 +285,7 @@ mod tests {
     }
 
     fn is_metadata(seen: &Seen) -> bool {
-        seen.path.ends_with(".whl.metadata")
+        seen.path.ends_with("-any.whl.metadata")
     }
 
     #[test]

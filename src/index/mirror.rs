@@ -31,7 +31,7 @@ impl Mirror {
     #[must_use]
     pub fn new(base: Option<Url>) -> Self {
         let base = base.map(|base| {
-            let mut base = crate::http::shown(&base);
+            let mut base = crate::http::bare(&base);
             let path = base.path().trim_end_matches('/').to_owned();
             base.set_path(&path);
             base

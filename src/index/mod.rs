@@ -14,6 +14,7 @@ pub mod links;
 pub mod metadata;
 pub mod mirror;
 pub mod page;
+pub mod pip;
 pub mod remote;
 pub mod sources;
 pub mod store;

@@ -3,12 +3,14 @@
 //! Owns: which form an answer has, what a row means, which rows are wheels of the project. Refuses: answers in another
 //! form, pages of an unknown major version. A row that cannot be used never fails the page; it is kept with the reason.
 
+use std::path::Path;
+
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::{IndexFile, ProjectPage, html, json};
 use crate::digest::WheelDigest;
-use crate::http::without_userinfo;
+use crate::http::{ShownUrl, without_userinfo};
 use crate::pep::{PackageName, WheelFilename};
 use crate::wheel::metadata::requires_python;
 
@@ -23,7 +25,7 @@ pub enum PageError {
     #[error("{url} is neither an HTML nor a JSON index page (its type is `{content_type}`)")]
     Form {
         /// The page.
-        url: Url,
+        url: ShownUrl,
         /// The stated type.
         content_type: String,
     },
@@ -31,7 +33,7 @@ pub enum PageError {
     #[error("{url} is an index page of version {version}; version 1 is known")]
     Version {
         /// The page.
-        url: Url,
+        url: ShownUrl,
         /// The version it states.
         version: String,
     },
@@ -39,7 +41,7 @@ pub enum PageError {
     #[error("{url} is not a sound JSON index page")]
     Json {
         /// The page.
-        url: Url,
+        url: ShownUrl,
         /// Why.
         #[source]
         source: serde_json::Error,
@@ -126,6 +128,7 @@ fn sha256_of_fragment(fragment: &str) -> Option<&str> {
 }
 
 /// The value of `data-core-metadata` and its older name.
+#[expect(clippy::option_option, reason = "the shape of `IndexFile::metadata`")]
 pub(super) fn metadata_attribute(value: &str) -> Option<Option<WheelDigest>> {
     match value.trim() {
         "" | "false" => None,
@@ -146,7 +149,7 @@ pub fn rows(url: &Url, content_type: Option<&str>, body: &[u8]) -> Result<Vec<Re
     let stated = content_type.unwrap_or_default();
     let essence = stated.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let form_error = || PageError::Form {
-        url: crate::http::shown(url),
+        url: url.into(),
         content_type: stated.to_owned(),
     };
     let first = body.trim_ascii_start().first().copied();
@@ -168,7 +171,7 @@ pub fn rows(url: &Url, content_type: Option<&str>, body: &[u8]) -> Result<Vec<Re
         },
         other => match other.strip_prefix("application/vnd.pypi.simple.v") {
             Some(version) => Err(PageError::Version {
-                url: crate::http::shown(url),
+                url: url.into(),
                 version: version.split('+').next().unwrap_or(version).to_owned(),
             }),
             None => Err(form_error()),
@@ -182,7 +185,7 @@ pub(super) fn check_version(url: &Url, version: &str) -> Result<(), PageError> {
         Ok(())
     } else {
         Err(PageError::Version {
-            url: crate::http::shown(url),
+            url: url.into(),
             version: version.to_owned(),
         })
     }
@@ -213,7 +216,10 @@ impl ProjectPage {
     }
 
     fn take(&mut self, name: &PackageName, row: Row, scope: Scope) {
-        if !row.file.ends_with(".whl") {
+        if Path::new(&row.file)
+            .extension()
+            .is_none_or(|extension| extension != "whl")
+        {
             if scope == Scope::Project && !row.file.is_empty() {
                 self.not_wheels.push(row.file);
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::http::{Document, Error as HttpError, Http, shown};
+use crate::http::{Document, Error as HttpError, Http, ShownUrl};
 use crate::wheel::archive::ReadAt;
 
 /// What is fetched first: more than the 65,557 bytes in which a ZIP file's end record may stand, and the central
@@ -23,7 +23,7 @@ const PIECE: u64 = 32 << 10;
 const BUDGET: u64 = 64 << 20;
 
 /// How long one piece may take altogether.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A piece that is not what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -32,19 +32,19 @@ pub enum RangeError {
     #[error("the server did not answer the range that was asked of {url}")]
     WrongRange {
         /// The file.
-        url: Url,
+        url: ShownUrl,
     },
     /// The file is not the one that the first piece came from.
     #[error("{url} changed while it was read")]
     Changed {
         /// The file.
-        url: Url,
+        url: ShownUrl,
     },
     /// Too much would be fetched.
     #[error("too much of {url} is asked piece by piece")]
     Budget {
         /// The file.
-        url: Url,
+        url: ShownUrl,
     },
 }
 
@@ -126,7 +126,11 @@ impl<'a> RemoteFile<'a> {
 
     /// Fetches `first..end` and keeps it.
     fn fetch(&self, first: u64, end: u64) -> io::Result<Piece> {
-        let wrong = || io::Error::other(RangeError::WrongRange { url: shown(&self.url) });
+        let wrong = || {
+            io::Error::other(RangeError::WrongRange {
+                url: (&self.url).into(),
+            })
+        };
         let document = self
             .ask(|request| request.range(first, Some(end - 1)))
             .map_err(io::Error::other)?
@@ -142,7 +146,9 @@ impl<'a> RemoteFile<'a> {
         if let (Some(old), Some(new)) = (self.etag.as_deref(), document.header("etag"))
             && old != new
         {
-            return Err(io::Error::other(RangeError::Changed { url: shown(&self.url) }));
+            return Err(io::Error::other(RangeError::Changed {
+                url: (&self.url).into(),
+            }));
         }
         Ok(Piece {
             offset: first,
@@ -179,7 +185,9 @@ impl ReadAt for RemoteFile<'_> {
                     let until = end.max(at + PIECE).min(border);
                     let have: u64 = pieces.iter().map(|piece| piece.bytes.len() as u64).sum();
                     if have + (until - at) > BUDGET {
-                        return Err(io::Error::other(RangeError::Budget { url: shown(&self.url) }));
+                        return Err(io::Error::other(RangeError::Budget {
+                            url: (&self.url).into(),
+                        }));
                     }
                     pieces.insert(index, self.fetch(at, until)?);
                 }

@@ -498,9 +498,9 @@ mod tests {
     #[test]
     fn a_wheel_is_located_by_name_and_digest_on_a_page_that_may_be_old() {
         let folder = tempfile::tempdir().expect("a folder");
-        let served = std::sync::atomic::AtomicUsize::new(0);
+        let answers = std::sync::atomic::AtomicUsize::new(0);
         let server = Server::start(move |_| {
-            let version = served.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let version = answers.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             let digest = WheelDigest::of(&[u8::try_from(version).expect("few")]);
             Reply::new(
                 200,

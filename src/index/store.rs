@@ -12,7 +12,7 @@ use url::Url;
 use super::page::ACCEPT;
 use crate::cache::Cache;
 use crate::fsx::PathError;
-use crate::http::{self, Document, Http, shown};
+use crate::http::{self, Document, Http, bare};
 
 /// The largest page that is read; the largest known ones have some 30 MB.
 const LIMIT: u64 = 256 << 20;
@@ -121,7 +121,7 @@ fn head_of(document: &Document) -> Head {
     let text = |name| document.header(name).map(str::to_owned);
     Head {
         schema: 1,
-        url: shown(&document.url),
+        url: bare(&document.url),
         content_type: text("content-type"),
         etag: text("etag"),
         last_modified: text("last-modified"),

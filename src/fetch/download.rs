@@ -1,0 +1,289 @@
+//! One wheel from one place: request, resume, write, check.
+
+use std::io::Read as _;
+
+use url::Url;
+
+use super::error::Error;
+use super::part::{Origin, Part};
+use super::{Fetcher, Run, Wanted};
+use crate::fsx::{PathContext as _, PathError};
+use crate::http::{self, Response, bare};
+use crate::progress::Event;
+
+/// Bytes are read and written in pieces of this size.
+const PIECE: usize = 256 << 10;
+
+/// This many new bytes make a failed try count as progress, and trying starts anew. So a connection that breaks every
+/// few megabytes still ends with the whole wheel, and one that breaks every few bytes ends with an error.
+const PROGRESS: u64 = 256 << 10;
+
+/// One wheel's download.
+pub(super) struct Download<'a> {
+    pub(super) fetcher: &'a Fetcher<'a>,
+    pub(super) run: &'a Run<'a>,
+    pub(super) wanted: &'a Wanted,
+    pub(super) part: Part,
+    pub(super) started: bool,
+}
+
+impl Download<'_> {
+    /// Fetches from `url` until the part is the wanted wheel. The digest is computed on the way and checked here.
+    pub(super) fn fetch_from(&mut self, url: &Url) -> Result<(), Error> {
+        if self.part.origin().is_some_and(|origin| origin.url != bare(url)) {
+            self.part.inherit();
+        }
+        loop {
+            if url.scheme() == "file" {
+                self.copy(url)?;
+            } else {
+                self.receive(url)?;
+            }
+            let actual = self.part.digest();
+            if actual == self.wanted.digest {
+                return Ok(());
+            }
+            if self.part.is_inherited() {
+                // Bytes of an earlier run or another source may be wrong: only its own bytes blame a server.
+                self.restart()?;
+                continue;
+            }
+            return Err(Error::Digest {
+                file: self.wanted.file.clone(),
+                url: url.into(),
+                expected: self.wanted.digest,
+                actual,
+                kept: self.part.set_aside()?.into(),
+            });
+        }
+    }
+
+    /// Receives the rest of the file, trying again where that may help.
+    fn receive(&mut self, url: &Url) -> Result<(), Error> {
+        let mut attempt = 1;
+        // The most that was ever there. Bytes that are received again after a restart are no progress, else a server
+        // that breaks off and then answers wrong ranges would be asked for ever.
+        let mut mark = self.part.have();
+        loop {
+            let error = match self.attempt(url) {
+                Ok(true) => return Ok(()),
+                // The part was emptied: the next request asks for the whole file.
+                Ok(false) => continue,
+                Err(Error::Http { source, .. }) => source,
+                Err(error) => return Err(error),
+            };
+            if self.part.have() >= mark + PROGRESS {
+                attempt = 1;
+            }
+            mark = mark.max(self.part.have());
+            match self.fetcher.http.retry().wait(attempt, &error) {
+                Some(wait) => self.run.sleep(wait),
+                None => return Err(self.failed(error)),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// One request. `false`: what was there does not fit the server's file, and was dropped.
+    fn attempt(&mut self, url: &Url) -> Result<bool, Error> {
+        let have = self.part.have();
+        let expected = self
+            .wanted
+            .size
+            .or_else(|| self.part.origin().and_then(|origin| origin.length));
+        if have > 0 && expected == Some(have) {
+            self.announce();
+            return Ok(true);
+        }
+        let mut request = self.fetcher.http.get(url).bulk();
+        if have > 0 {
+            request = request.range(have, None);
+            let same = self.part.origin().filter(|origin| origin.url == bare(url));
+            if let Some(validator) = same.and_then(Origin::validator) {
+                request = request.header("if-range", validator);
+            }
+        }
+        let response = match request.send_once() {
+            Ok(response) => response,
+            Err(error) if error.status() == Some(416) && have > 0 => {
+                self.restart()?;
+                return Ok(false);
+            }
+            Err(error) => return Err(self.failed(error)),
+        };
+        let total = if response.status() == 206 {
+            if have == 0 {
+                return Err(Error::WrongRange {
+                    file: self.wanted.file.clone(),
+                    url: url.into(),
+                });
+            }
+            if !self.continues(url, &response, expected) {
+                self.restart()?;
+                return Ok(false);
+            }
+            response.content_range().and_then(|range| range.total).or(expected)
+        } else {
+            if have > 0 {
+                self.restart()?;
+            }
+            response.length()
+        };
+        self.accept(url, response, total)?;
+        Ok(true)
+    }
+
+    /// Whether a 206 answer continues exactly what is there, to the file's end.
+    fn continues(&self, url: &Url, response: &Response, expected: Option<u64>) -> bool {
+        let Some(range) = response.content_range() else {
+            return false;
+        };
+        // A server that knows no `If-Range` continues a file that changed; its tag gives it away.
+        let origin = self.part.origin().filter(|origin| origin.url == bare(url));
+        let changed = matches!(
+            (origin.and_then(|origin| origin.etag.as_deref()), response.header("etag")),
+            (Some(old), Some(new)) if old != new
+        );
+        let total = range.total.or(expected);
+        range.first == self.part.have()
+            && !changed
+            && expected.is_none_or(|expected| total == Some(expected))
+            && total.is_none_or(|total| range.last + 1 == total)
+    }
+
+    /// Takes the body of a response that starts where the part ends.
+    fn accept(&mut self, url: &Url, mut response: Response, total: Option<u64>) -> Result<(), Error> {
+        if let (Some(expected), Some(actual)) = (self.wanted.size, total)
+            && expected != actual
+        {
+            return Err(self.wrong_size(url, expected, actual));
+        }
+        let total = total.or(self.wanted.size);
+        if let Some(total) = total {
+            self.fetcher.check_space(total.saturating_sub(self.part.have()))?;
+        }
+        self.part.set_origin(Origin::new(
+            bare(url),
+            response.header("etag"),
+            response.header("last-modified"),
+            total,
+        ))?;
+        self.announce();
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let count = response.read(&mut buffer).map_err(|error| self.failed(error))?;
+            if count == 0 {
+                break;
+            }
+            self.append(url, &buffer[..count], total)?;
+        }
+        match total {
+            Some(total) if self.part.have() < total => Err(self.failed(http::Error::Truncated {
+                url: url.into(),
+                received: self.part.have(),
+                source: None,
+            })),
+            _ => Ok(()),
+        }
+    }
+
+    /// Copies a file of this machine (pip's `find-links`).
+    fn copy(&mut self, url: &Url) -> Result<(), Error> {
+        if self.part.have() > 0 {
+            self.restart()?;
+        }
+        let path = url.to_file_path().unwrap_or_else(|()| url.path().into());
+        let unreadable = |source| Error::Local {
+            file: self.wanted.file.clone(),
+            source,
+        };
+        let mut file = std::fs::File::open(&path).at("open", &path).map_err(unreadable)?;
+        let length = file.metadata().at("look at", &path).map_err(unreadable)?.len();
+        if let Some(expected) = self.wanted.size.filter(|expected| *expected != length) {
+            return Err(self.wrong_size(url, expected, length));
+        }
+        self.fetcher.check_space(length)?;
+        self.announce();
+        let mut buffer = vec![0; PIECE];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => self.append(url, &buffer[..count], Some(length))?,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return Err(Error::Local {
+                        file: self.wanted.file.clone(),
+                        source: PathError {
+                            action: "read",
+                            path,
+                            source: error,
+                        },
+                    });
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, url: &Url, bytes: &[u8], total: Option<u64>) -> Result<(), Error> {
+        if self.run.is_stopped() {
+            return Err(Error::Stopped {
+                file: self.wanted.file.clone(),
+            });
+        }
+        let after = self.part.have() + bytes.len() as u64;
+        if let Some(total) = total.filter(|total| after > *total) {
+            return Err(self.wrong_size(url, total, after));
+        }
+        self.part.append(bytes).map_err(|error| {
+            let rest = total.map_or(bytes.len() as u64, |total| total.saturating_sub(self.part.have()));
+            self.fetcher.explain_full(error, rest)
+        })?;
+        self.run.report(Event::FetchAdvanced {
+            file: &self.wanted.file,
+            bytes: bytes.len() as u64,
+        });
+        Ok(())
+    }
+
+    /// Says once that this wheel starts, and from where.
+    fn announce(&mut self) {
+        if !self.started {
+            self.started = true;
+            self.run.report(Event::FetchStarted {
+                file: &self.wanted.file,
+                size: self
+                    .wanted
+                    .size
+                    .or_else(|| self.part.origin().and_then(|origin| origin.length)),
+                have: self.part.have(),
+            });
+        }
+    }
+
+    fn restart(&mut self) -> Result<(), Error> {
+        // Whoever counts bytes must have heard of those that now do not count.
+        self.announce();
+        self.part.restart()?;
+        self.run.report(Event::FetchRestarted {
+            file: &self.wanted.file,
+            have: 0,
+        });
+        Ok(())
+    }
+
+    fn failed(&self, source: http::Error) -> Error {
+        Error::Http {
+            file: self.wanted.file.clone(),
+            source,
+        }
+    }
+
+    fn wrong_size(&self, url: &Url, expected: u64, actual: u64) -> Error {
+        Error::Size {
+            file: self.wanted.file.clone(),
+            url: url.into(),
+            expected,
+            actual,
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! Downloads of wheels into the cache: in parallel, resumed across runs, checked against their digests.
+//!
+//! Owns: what is fetched in which order, from which of several places, by which of several processes. Refuses: bytes
+//! with another digest or size than the lockfile's (they never get a wheel's name), a download for which the space is
+//! missing, the network in offline mode. A wheel that stands in the cache is taken as it is, unread.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use url::Url;
+
+use crate::cache::Cache;
+use crate::digest::WheelDigest;
+use crate::fsx::{PathError, free_bytes};
+use crate::http::{Cause, Http, host};
+use crate::progress::{Event, Reporter};
+
+mod download;
+mod error;
+mod guard;
+mod part;
+
+use download::Download;
+pub use error::{Error, Missing};
+use guard::Guard;
+use part::Part;
+
+/// A wheel to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its file name, with `+` and not `%2B`.
+    pub file: String,
+    /// Its digest.
+    pub digest: WheelDigest,
+    /// Its size, where known.
+    pub size: Option<u64>,
+    /// Where it may be, best first. May be empty: then [`FetchOptions::locate`] is asked.
+    pub urls: Vec<Url>,
+}
+
+/// How much is known of the bytes of a [`VerifiedWheel`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// It stood in the cache under its digest with the right size. Its bytes were hashed when they arrived, but not by
+    /// this run: whoever unpacks it hashes it.
+    Cached,
+    /// This run hashed every byte while it arrived.
+    Downloaded,
+}
+
+/// A wheel in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedWheel {
+    file: String,
+    digest: WheelDigest,
+    path: PathBuf,
+    size: u64,
+    evidence: Evidence,
+}
+
+impl VerifiedWheel {
+    /// A wheel that stands in the cache under its digest.
+    fn cached(wanted: &Wanted, path: PathBuf, size: u64) -> Self {
+        Self {
+            file: wanted.file.clone(),
+            digest: wanted.digest,
+            path,
+            size,
+            evidence: Evidence::Cached,
+        }
+    }
+
+    /// A wheel that was hashed while it arrived.
+    fn downloaded(wanted: &Wanted, path: PathBuf, size: u64) -> Self {
+        Self {
+            evidence: Evidence::Downloaded,
+            ..Self::cached(wanted, path, size)
+        }
+    }
+
+    /// Its file name.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Its digest.
+    #[must_use]
+    pub fn digest(&self) -> &WheelDigest {
+        &self.digest
+    }
+
+    /// Where it stands in the cache.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// How much is known of its bytes.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        self.evidence
+    }
+}
+
+/// Says where else a wheel may be; asked when [`Wanted::urls`] are used up.
+pub type Locate<'a> = dyn Fn(&Wanted) -> Result<Vec<Url>, Cause> + Sync + 'a;
+
+/// Called with the index among the wanted wheels as soon as a wheel is there, from any thread.
+pub type Ready<'a> = dyn Fn(usize, &VerifiedWheel) + Sync + 'a;
+
+/// How to fetch.
+#[derive(Clone, Copy)]
+pub struct FetchOptions<'a> {
+    /// How many wheels are fetched at the same time.
+    pub jobs: usize,
+    /// Where wheels are whose URLs are not known or do not work.
+    pub locate: &'a Locate<'a>,
+    /// Told of each wheel as soon as it is there, so that it can be unpacked while others still arrive.
+    pub ready: &'a Ready<'a>,
+}
+
+impl Default for FetchOptions<'_> {
+    fn default() -> Self {
+        Self {
+            jobs: 4,
+            locate: &|_| Ok(Vec::new()),
+            ready: &|_, _| {},
+        }
+    }
+}
+
+/// Fetches wheels into a cache.
+#[derive(Clone, Copy)]
+pub struct Fetcher<'a> {
+    http: &'a Http,
+    cache: &'a Cache,
+    free_space: fn(&Path) -> Result<u64, PathError>,
+}
+
+/// What the workers of one fetch share.
+struct Run<'a> {
+    options: &'a FetchOptions<'a>,
+    reporter: &'a dyn Reporter,
+    stopped: AtomicBool,
+}
+
+impl Run<'_> {
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    fn report(&self, event: Event<'_>) {
+        self.reporter.event(event);
+    }
+
+    /// Waits, but not after another wheel has failed.
+    fn sleep(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        while !self.is_stopped() {
+            match until.checked_duration_since(Instant::now()) {
+                Some(rest) if !rest.is_zero() => std::thread::sleep(rest.min(Duration::from_millis(50))),
+                _ => break,
+            }
+        }
+    }
+}
+
+impl<'a> Fetcher<'a> {
+    /// Fetches by `http` into `cache`.
+    #[must_use]
+    pub fn new(http: &'a Http, cache: &'a Cache) -> Self {
+        Self {
+            http,
+            cache,
+            free_space: free_bytes,
+        }
+    }
+
+    /// The wheels among `wanted` that are not in the cache.
+    pub fn missing(&self, wanted: &[Wanted]) -> Result<Vec<Missing>, Error> {
+        let mut missing = Vec::new();
+        for one in wanted {
+            if self.cache.find_wheel(&one.digest, &one.file, one.size)?.is_none() {
+                missing.push(Missing {
+                    file: one.file.clone(),
+                    digest: one.digest,
+                    size: one.size,
+                });
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Brings every wanted wheel into the cache; the answer has the order of `wanted`.
+    ///
+    /// The first failure stops the others; what they received stays and is resumed by the next run.
+    pub fn fetch_all(
+        &self,
+        wanted: &[Wanted],
+        options: &FetchOptions<'_>,
+        reporter: &dyn Reporter,
+    ) -> Result<Vec<VerifiedWheel>, Error> {
+        let run = Run {
+            options,
+            reporter,
+            stopped: AtomicBool::new(false),
+        };
+        let mut found: Vec<Option<VerifiedWheel>> = Vec::with_capacity(wanted.len());
+        // One wheel may be wanted twice; it is fetched once.
+        let mut queue: Vec<usize> = Vec::new();
+        let mut twins: HashMap<(&WheelDigest, &str), usize> = HashMap::new();
+        for (index, one) in wanted.iter().enumerate() {
+            let cached = self.cache.find_wheel(&one.digest, &one.file, one.size)?;
+            let cached = cached.map(|(path, size)| VerifiedWheel::cached(one, path, size));
+            match &cached {
+                Some(wheel) => (options.ready)(index, wheel),
+                None if twins.contains_key(&(&one.digest, one.file.as_str())) => {}
+                None => {
+                    twins.insert((&one.digest, &one.file), index);
+                    queue.push(index);
+                }
+            }
+            found.push(cached);
+        }
+        if !queue.is_empty() {
+            self.prepare(wanted, &queue, &run)?;
+            for (index, wheel) in self.work(wanted, queue, &run)? {
+                found[index] = Some(wheel);
+            }
+        }
+        for (index, one) in wanted.iter().enumerate() {
+            if found[index].is_none()
+                && let Some(twin) = twins.get(&(&one.digest, one.file.as_str()))
+            {
+                let wheel = found[*twin].clone();
+                if let Some(wheel) = &wheel {
+                    (options.ready)(index, wheel);
+                }
+                found[index] = wheel;
+            }
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Refuses what cannot succeed before the first byte is asked for.
+    fn prepare(&self, wanted: &[Wanted], queue: &[usize], run: &Run<'_>) -> Result<(), Error> {
+        if self.http.is_offline() {
+            let missing: Vec<Missing> = queue
+                .iter()
+                .map(|&index| &wanted[index])
+                .filter(|one| !has_local_source(one, run))
+                .map(|one| Missing {
+                    file: one.file.clone(),
+                    digest: one.digest,
+                    size: one.size,
+                })
+                .collect();
+            if !missing.is_empty() {
+                return Err(Error::Offline { missing });
+            }
+        }
+        let folder = self.cache.partial_folder()?;
+        let sizes = || queue.iter().map(|&index| wanted[index].size.unwrap_or(0));
+        let there: u64 = queue
+            .iter()
+            .filter_map(|&index| std::fs::metadata(folder.join(format!("{}.part", wanted[index].digest))).ok())
+            .map(|meta| meta.len())
+            .sum();
+        run.report(Event::FetchPlanned {
+            files: queue.len(),
+            bytes: sizes().sum(),
+        });
+        self.check_space(sizes().sum::<u64>().saturating_sub(there))
+    }
+
+    /// Runs the workers until the queue is empty or one fails.
+    fn work(
+        &self,
+        wanted: &[Wanted],
+        mut queue: Vec<usize>,
+        run: &Run<'_>,
+    ) -> Result<Vec<(usize, VerifiedWheel)>, Error> {
+        // Biggest first, so that no large wheel is left for the end alone. A wheel of unknown size is a channel's, and
+        // those are the largest.
+        queue.sort_by_key(|&index| std::cmp::Reverse(wanted[index].size.unwrap_or(u64::MAX)));
+        let workers = run.options.jobs.clamp(1, queue.len());
+        let queue = Mutex::new(VecDeque::from(queue));
+        let results = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    while !run.is_stopped() {
+                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                        let Some(index) = next else { break };
+                        let result = self.fetch_one(&wanted[index], run);
+                        match &result {
+                            Ok(wheel) => (run.options.ready)(index, wheel),
+                            Err(_) => run.stopped.store(true, Ordering::Relaxed),
+                        }
+                        let result = result.map(|wheel| (index, wheel));
+                        results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+                    }
+                });
+            }
+        });
+        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // The cause first: the others were stopped because of it.
+        if let Some(cause) = results
+            .iter()
+            .position(|result| matches!(result, Err(error) if !matches!(error, Error::Stopped { .. })))
+        {
+            results.swap(0, cause);
+        }
+        results.into_iter().collect()
+    }
+
+    /// Brings one wheel into the cache, once no other process is at it.
+    fn fetch_one(&self, wanted: &Wanted, run: &Run<'_>) -> Result<VerifiedWheel, Error> {
+        let folder = self.cache.partial_folder()?;
+        let digest = wanted.digest.to_string();
+        let guard = Guard::take(&folder.join(format!("{digest}.guard")), |first| {
+            if first {
+                run.report(Event::Waiting { what: &wanted.file });
+            }
+            !run.is_stopped()
+        })?;
+        let Some(guard) = guard else {
+            return Err(Error::Stopped {
+                file: wanted.file.clone(),
+            });
+        };
+        // Whoever held the guard before may have brought it.
+        if let Some((path, size)) = self.cache.find_wheel(&wanted.digest, &wanted.file, wanted.size)? {
+            run.report(Event::FetchFinished { file: &wanted.file });
+            return Ok(VerifiedWheel::cached(wanted, path, size));
+        }
+        // Without guards two processes may be here; each then writes its own part.
+        let stem = if guard.is_exclusive() {
+            digest
+        } else {
+            format!("{digest}-{}", std::process::id())
+        };
+        let mut download = Download {
+            fetcher: self,
+            run,
+            wanted,
+            part: Part::open(&folder, &stem, wanted.size)?,
+            started: false,
+        };
+        self.try_sources(&mut download, run)?;
+        let size = download.part.have();
+        let path = self
+            .cache
+            .admit_wheel(download.part.path(), &wanted.digest, &wanted.file)?;
+        download.part.finish()?;
+        run.report(Event::FetchFinished { file: &wanted.file });
+        Ok(VerifiedWheel::downloaded(wanted, path, size))
+    }
+
+    /// Tries the known places, then those that are found out.
+    fn try_sources(&self, download: &mut Download<'_>, run: &Run<'_>) -> Result<(), Error> {
+        let wanted = download.wanted;
+        let offline = self.http.is_offline();
+        let usable = |url: &Url| !offline || url.scheme() == "file";
+        let mut urls: VecDeque<Url> = wanted.urls.iter().filter(|url| usable(url)).cloned().collect();
+        let mut tried: Vec<Url> = Vec::new();
+        let mut failures: Vec<Error> = Vec::new();
+        let mut located = false;
+        loop {
+            let Some(url) = urls.pop_front() else {
+                if located {
+                    break;
+                }
+                located = true;
+                match (run.options.locate)(wanted) {
+                    Ok(more) => urls.extend(more.into_iter().filter(|url| usable(url) && !tried.contains(url))),
+                    Err(source) if failures.is_empty() => {
+                        let file = wanted.file.clone();
+                        return Err(Error::Locate { file, source });
+                    }
+                    // That no other place can be found matters less than why the known ones failed.
+                    Err(_) => {}
+                }
+                if let (Some(failure), Some(next)) = (failures.last(), urls.front()) {
+                    warn(run, failure, next);
+                }
+                continue;
+            };
+            match download.fetch_from(&url) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_of_the_source() => {
+                    if let Some(next) = urls.front() {
+                        warn(run, &error, next);
+                    }
+                    failures.push(error);
+                    tried.push(url);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // Wrong bytes are the gravest of several failures; else the best place's failure tells most.
+        let gravest = failures.iter().position(|error| matches!(error, Error::Digest { .. }));
+        if failures.is_empty() {
+            return Err(Error::Nowhere {
+                file: wanted.file.clone(),
+                digest: wanted.digest,
+            });
+        }
+        Err(failures.swap_remove(gravest.unwrap_or(0)))
+    }
+
+    /// Refuses to write `needed` more bytes where they do not fit.
+    fn check_space(&self, needed: u64) -> Result<(), Error> {
+        let path = self.cache.partial_folder()?;
+        let free = (self.free_space)(&path)?;
+        if free < needed {
+            return Err(Error::NoSpace { path, needed, free });
+        }
+        Ok(())
+    }
+
+    /// Turns "no space left" and "quota exceeded" into an error with figures.
+    fn explain_full(&self, error: PathError, needed: u64) -> Error {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        if matches!(error.source.kind(), StorageFull | QuotaExceeded) {
+            let path = self.cache.root().join("partial");
+            let free = (self.free_space)(&path).unwrap_or(0);
+            return Error::NoSpace { path, needed, free };
+        }
+        error.into()
+    }
+}
+
+/// Whether a wheel can be had without a network.
+fn has_local_source(wanted: &Wanted, run: &Run<'_>) -> bool {
+    let is_local = |urls: &[Url]| urls.iter().any(|url| url.scheme() == "file");
+    is_local(&wanted.urls) || (run.options.locate)(wanted).is_ok_and(|urls| is_local(&urls))
+}
+
+fn warn(run: &Run<'_>, failure: &Error, next: &Url) {
+    let mut message = failure.to_string();
+    let mut source = std::error::Error::source(failure);
+    while let Some(error) = source {
+        message = format!("{message}: {error}");
+        source = error.source();
+    }
+    let place = if next.scheme() == "file" {
+        "this machine".to_owned()
+    } else {
+        host(next)
+    };
+    run.report(Event::Warning {
+        message: &format!("{message}; trying {place}"),
+    });
+}
+
+#[cfg(test)]
+mod tests;
