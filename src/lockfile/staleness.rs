@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::Lockfile;
 use crate::backend::Channel;
-use crate::digest::RequirementsDigest;
+use crate::digest::{Hasher, RequirementsDigest};
 use crate::pep::{Requirement, VersionOrUrl};
 use crate::target::Target;
 
@@ -104,8 +104,12 @@ impl Lockfile {
 #[must_use]
 pub fn requirements_digest(requirements: &[String]) -> RequirementsDigest {
     let canonical: BTreeSet<String> = requirements.iter().map(|text| canonical_text(text)).collect();
-    let text: String = canonical.iter().map(|line| format!("{line}\n")).collect();
-    RequirementsDigest::of(text.as_bytes())
+    let mut hasher = Hasher::new();
+    for line in canonical {
+        hasher.update(line.as_bytes());
+        hasher.update(b"\n");
+    }
+    RequirementsDigest::from_bytes(hasher.finish())
 }
 
 /// The canonical form of a requirement; text that is none stands for itself.

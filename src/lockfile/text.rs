@@ -34,7 +34,8 @@ use super::staleness::requirements_digest;
 use super::{LockedPackage, LockedTarget, LockedWheel, Lockfile, Origin, markers};
 use crate::digest::WheelDigest;
 
-pub use super::read::{ParseError, Parsed, Place, ReadWarning, parse};
+pub use super::read::{Parsed, parse};
+pub use super::read_error::{ParseError, Place, ReadWarning};
 
 /// The version of PEP 751 that is written.
 pub(super) const LOCK_VERSION: &str = "1.0";
@@ -185,8 +186,7 @@ fn array(items: &[String]) -> String {
     if items.is_empty() {
         return "[]".to_owned();
     }
-    let lines: String = items.iter().map(|item| format!("    {item},\n")).collect();
-    format!("[\n{lines}]")
+    format!("[\n    {},\n]", items.join(",\n    "))
 }
 
 /// A TOML basic string.

@@ -4,7 +4,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::{Backend, Channel};
-use crate::lockfile::read::ReadWarning;
 use crate::pep::MarkerTree;
 
 const SHA: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

@@ -246,7 +246,7 @@ fn the_file_does_not_depend_on_the_order_of_anything_and_survives_reading() {
             .select(&LINUX[4].parse().expect("a target"))
             .expect("wheels")
             .len(),
-        24
+        25
     );
 }
 
