@@ -1,7 +1,7 @@
 //! The text form of a lockfile: canonical TOML.
 //!
 //! Writing is a pure function of the model, so a lockfile that did not change is written with the same bytes; one
-//! wheel, dependency or requirement a line keeps differences small. Reading is in [`super::read`].
+//! wheel, dependency or requirement a line keeps differences small. Reading is [`parse`].
 //!
 //! ```toml
 //! lock-version = "1.0"
