@@ -18,6 +18,7 @@ use crate::target::{PythonMinor, Target};
 pub mod keys;
 pub(crate) mod markers;
 mod read;
+mod read_error;
 pub mod staleness;
 pub mod text;
 

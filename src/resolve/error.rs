@@ -95,7 +95,7 @@ pub enum ResolveError {
         /// The newest version that was asked for.
         version: Version,
         /// Why it cannot be chosen.
-        why: Exclusion,
+        why: Box<Exclusion>,
     },
     /// The requirements contradict each other.
     #[error("the requirements cannot all be met for {target}: {explanation}")]

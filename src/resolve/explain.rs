@@ -34,8 +34,7 @@ struct Facts {
 
 /// The error for a contradiction.
 pub(super) fn failure(provider: &Provider<'_>, tree: &Tree) -> Result<ResolveError, ResolveError> {
-    let mut facts = Facts::default();
-    facts.collect(tree, &mut HashSet::new());
+    let mut facts = Facts::collect(tree);
     let words = Words { provider };
     facts.drop_completions(&words)?;
     if let Some(simple) = words.single_cause(&facts)? {
@@ -48,29 +47,34 @@ pub(super) fn failure(provider: &Provider<'_>, tree: &Tree) -> Result<ResolveErr
 }
 
 impl Facts {
-    fn collect(&mut self, tree: &Tree, seen: &mut HashSet<*const Tree>) {
+    fn collect(tree: &Tree) -> Self {
+        let mut facts = Self::default();
         // Parts of the tree are shared; walking each once keeps this linear.
-        if !seen.insert(std::ptr::from_ref(tree)) {
-            return;
+        let mut seen: HashSet<*const Tree> = HashSet::new();
+        let mut open = vec![tree];
+        while let Some(tree) = open.pop() {
+            if !seen.insert(std::ptr::from_ref(tree)) {
+                continue;
+            }
+            match tree {
+                DerivationTree::Derived(derived) => open.extend([&*derived.cause2, &*derived.cause1]),
+                DerivationTree::External(External::FromDependencyOf(who, which, what, set)) => {
+                    facts.ask(who, which, what, set);
+                }
+                DerivationTree::External(External::NoVersions(node, set)) => {
+                    let fact = node.name().map(|name| (name.clone(), set.clone()));
+                    facts.lacks.extend(fact.filter(|fact| !facts.lacks.contains(fact)));
+                }
+                DerivationTree::External(External::Custom(node, set, why)) => {
+                    let fact = node.name().map(|name| (name.clone(), set.clone(), why.clone()));
+                    facts
+                        .unusable
+                        .extend(fact.filter(|fact| !facts.unusable.contains(fact)));
+                }
+                DerivationTree::External(External::NotRoot(..)) => {}
+            }
         }
-        match tree {
-            DerivationTree::Derived(derived) => {
-                self.collect(&derived.cause1, seen);
-                self.collect(&derived.cause2, seen);
-            }
-            DerivationTree::External(External::FromDependencyOf(who, which, what, set)) => {
-                self.ask(who, which, what, set);
-            }
-            DerivationTree::External(External::NoVersions(node, set)) => {
-                let fact = node.name().map(|name| (name.clone(), set.clone()));
-                self.lacks.extend(fact.filter(|fact| !self.lacks.contains(fact)));
-            }
-            DerivationTree::External(External::Custom(node, set, why)) => {
-                let fact = node.name().map(|name| (name.clone(), set.clone(), why.clone()));
-                self.unusable.extend(fact.filter(|fact| !self.unusable.contains(fact)));
-            }
-            DerivationTree::External(External::NotRoot(..)) => {}
-        }
+        facts
     }
 
     fn ask(&mut self, who: &Node, which: &Set, what: &Node, set: &Set) {
@@ -152,14 +156,14 @@ impl Words<'_, '_> {
         let asked: BTreeSet<&PackageName> = facts.asks.iter().filter_map(|(_, _, what, _)| what.name()).collect();
         let agreed = asked.iter().all(|name| facts.askers(name).len() == 1);
         match culprits.first() {
-            Some(name) if culprits.len() == 1 && agreed => self.culprit(facts, name).map(Some),
+            Some(name) if culprits.len() == 1 && agreed => self.culprit(facts, name),
             _ => Ok(None),
         }
     }
 
-    fn culprit(&self, facts: &Facts, name: &PackageName) -> Result<ResolveError, ResolveError> {
+    fn culprit(&self, facts: &Facts, name: &PackageName) -> Result<Option<ResolveError>, ResolveError> {
         let asker = facts.askers(name).into_iter().next();
-        let (specifiers, asked) = asker.map_or_else(
+        let (specifiers, wanted) = asker.map_or_else(
             || (String::new(), Ranges::full()),
             |(_, _, what, set)| (self.specifiers(what, set), set.clone()),
         );
@@ -167,7 +171,7 @@ impl Words<'_, '_> {
         let candidates = self.candidates(name)?;
         let page = candidates
             .as_ref()
-            .and_then(|found| found.why_not(&asked, &self.provider.floor));
+            .and_then(|found| found.why_not(&wanted, &self.provider.floor));
         // The metadata of a version may exclude it although its page does not.
         let unusable = facts.unusable.iter().filter(|(other, ..)| other == name);
         let metadata = unusable.filter_map(|(_, set, why)| Some((set.as_singleton()?, why.clone())));
@@ -176,25 +180,25 @@ impl Words<'_, '_> {
             .chain(metadata)
             .max_by(|left, right| left.0.cmp(right.0));
         if let Some((version, why)) = worst {
-            return Ok(ResolveError::Excluded {
+            return Ok(Some(ResolveError::Excluded {
                 target: self.provider.floor.target,
                 name: name.clone(),
                 specifiers,
                 wanted_by,
                 version: version.clone(),
-                why,
-            });
+                why: Box::new(why),
+            }));
         }
         let newest = candidates
             .as_ref()
-            .and_then(|found| found.catalog.versions.keys().next_back().cloned());
-        Ok(ResolveError::NoVersion {
+            .and_then(|found| found.catalog.versions.keys().next_back());
+        Ok(newest.map(|newest| ResolveError::NoVersion {
             name: name.clone(),
             specifiers,
             wanted_by,
             place: self.provider.memo.place(name),
-            newest: newest.unwrap_or_else(super::provider::root_version),
-        })
+            newest: newest.clone(),
+        }))
     }
 
     fn wanted_by(&self, facts: &Facts, name: &PackageName) -> Result<String, ResolveError> {

@@ -13,14 +13,23 @@ use crate::lockfile::{LockedPackage, LockedTarget, LockedWheel, Lockfile, Origin
 use crate::pep::{PackageName, Version, VersionSpecifiers};
 use crate::target::Target;
 
+/// Where a wheel comes from.
+pub type OriginHook<'a> = dyn Fn(&PackageName, &IndexFile) -> Origin + 'a;
+
+/// Digest and size of a wheel, from its bytes.
+pub type DigestHook<'a> = dyn Fn(&IndexFile) -> Result<(WheelDigest, u64), BoxError> + 'a;
+
+/// The backend of a target with this torch wheel, or with none.
+pub type BackendHook<'a> = dyn Fn(&Target, Option<&IndexFile>) -> Result<Backend, BoxError> + 'a;
+
 /// What the lockfile needs from the world outside.
 pub struct Hooks<'a> {
     /// Where a wheel is said to come from: the canonical URL of a channel's wheel, [`Origin::Index`] for others.
-    pub origin: &'a dyn Fn(&PackageName, &IndexFile) -> Origin,
+    pub origin: &'a OriginHook<'a>,
     /// Downloads a wheel for which the index states no digest; its digest and size.
-    pub digest: &'a dyn Fn(&IndexFile) -> Result<(WheelDigest, u64), BoxError>,
+    pub digest: &'a DigestHook<'a>,
     /// The backend of a target, given the torch wheel that it installs, if it installs one.
-    pub backend: &'a dyn Fn(&Target, Option<&IndexFile>) -> Result<Backend, BoxError>,
+    pub backend: &'a BackendHook<'a>,
 }
 
 /// A lockfile, and what is worth saying about it.

@@ -24,6 +24,8 @@ mod error;
 mod explain;
 mod memo;
 pub mod merge;
+#[cfg(test)]
+mod properties;
 mod provider;
 #[cfg(test)]
 mod replica;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::merge::{Hooks, MergeError, Merged, merge};
-use super::testing::{World, request};
-use super::{BoxError, PackageSource, Resolution, resolve};
+use super::testing::{World, pins, request};
+use super::{BoxError, PackageSource, Preferences, Resolution, Upgrade, resolve};
 use crate::backend::{Backend, Channel, PYTORCH_INDEX, is_family};
 use crate::index::{CoreMetadata, IndexFile, ProjectPage};
 use crate::lockfile::{LockedPackage, Origin};
@@ -222,6 +222,59 @@ fn cpu_gives_local_and_plain_versions_by_platform() {
     torchvision 0.22.0+cpu [6] ; platform_machine == 'AMD64' or platform_machine == 'x86_64'
     typing-extensions 4.13.2 [1]
     "#);
+}
+
+#[test]
+fn the_file_does_not_depend_on_the_order_of_anything_and_survives_reading() {
+    let replica = Replica::new("cu118");
+    let mut forwards = request(&["torch==2.7.0", "torchvision==0.22.0"], &LINUX);
+    let resolutions = resolve(&forwards, &replica).expect("an answer");
+    let lockfile = merged("cu118", &resolutions).expect("a lockfile").lockfile;
+    forwards.requirements.reverse();
+    forwards.targets.reverse();
+    let mut resolutions = resolve(&forwards, &replica).expect("an answer");
+    resolutions.reverse();
+    let text = lockfile.to_text();
+    assert_eq!(
+        merged("cu118", &resolutions).expect("a lockfile").lockfile.to_text(),
+        text
+    );
+    let parsed = crate::lockfile::text::parse(&text, &Channel::pip()).expect("a lockfile");
+    assert_eq!(parsed.lockfile, lockfile);
+    assert_eq!(
+        lockfile
+            .select(&LINUX[4].parse().expect("a target"))
+            .expect("wheels")
+            .len(),
+        25
+    );
+}
+
+#[test]
+fn pins_of_an_existing_lockfile_are_kept_until_upgraded() {
+    let replica = Replica::new("cu118");
+    let older = request(&["torch==2.7.0", "fsspec<2025", "numpy<2.2"], &LINUX);
+    let resolutions = resolve(&older, &replica).expect("an answer");
+    let lockfile = merged("cu118", &resolutions).expect("a lockfile").lockfile;
+    let mut again = request(&["torch==2.7.0", "numpy", "pillow"], &LINUX);
+    let mut pinned = |upgrade: &Upgrade| -> Vec<String> {
+        again.preferences = Preferences::from_lockfile(&lockfile, upgrade);
+        let resolutions = resolve(&again, &replica).expect("an answer");
+        let all: BTreeSet<String> = resolutions.iter().flat_map(pins).collect();
+        all.into_iter()
+            .filter(|pin| pin.starts_with("numpy") || pin.starts_with("fsspec"))
+            .collect()
+    };
+    assert_eq!(
+        pinned(&Upgrade::None),
+        ["fsspec 2024.6.1", "numpy 2.0.2", "numpy 2.1.2"]
+    );
+    let numpy = BTreeSet::from(["numpy".parse().expect("a name")]);
+    assert_eq!(
+        pinned(&Upgrade::Packages(numpy)),
+        ["fsspec 2024.6.1", "numpy 2.0.2", "numpy 2.2.5"]
+    );
+    assert_eq!(pinned(&Upgrade::All), ["fsspec 2025.3.2", "numpy 2.0.2", "numpy 2.2.5"]);
 }
 
 #[test]
