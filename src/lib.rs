@@ -25,6 +25,7 @@ pub mod lockfile;
 pub mod pep;
 pub mod process;
 pub mod profile;
+pub mod project;
 pub mod progress;
 pub mod python;
 pub mod relpath;

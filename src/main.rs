@@ -1,3 +1,7 @@
 //! The `flambeau` command: see the library crate.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flambeau::cli::main()
+}

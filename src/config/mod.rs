@@ -124,6 +124,10 @@ pub struct Config {
     pub backend: Sourced<Preference>,
     /// The channel, where one is named.
     pub channel: Option<Sourced<Channel>>,
+    /// The backend that is preferred where flags are left out of account.
+    pub configured_backend: Sourced<Preference>,
+    /// The channel that is named where flags are left out of account.
+    pub configured_channel: Option<Sourced<Channel>>,
     /// Which Python is asked for.
     pub python: Option<Sourced<Request>>,
     /// `[project] requires-python`.
@@ -175,6 +179,8 @@ impl Config {
                 .or_else(|| vars.path(variable).map(|path| normal(&cwd.join(path))))
                 .or_else(|| ours.as_ref().map(in_project))
         };
+        let configured_backend = preference(vars, settings, ours.backend.map(|value| (value, key("backend"))))?;
+        let configured_channel = channel(vars, ours.channel.map(|value| (value, key("channel"))))?;
         let config = Self {
             store_dir: folder(&overrides.store_dir, "FLAMBEAU_STORE_DIR", &ours.store_dir)
                 .or_else(|| vars.user_folder("XDG_DATA_HOME", ".local/share")),
@@ -182,13 +188,17 @@ impl Config {
                 .or_else(|| Some(project.join("cache")).filter(|cache| cache.join("CACHEDIR.TAG").is_file()))
                 .or_else(|| vars.user_folder("XDG_CACHE_HOME", ".cache")),
             offline: overrides.offline || vars.switch("FLAMBEAU_OFFLINE")?,
-            backend: preference(
-                overrides,
-                vars,
-                settings,
-                ours.backend.map(|value| (value, key("backend"))),
-            )?,
-            channel: channel(overrides, vars, ours.channel.map(|value| (value, key("channel"))))?,
+            backend: overrides.backend.map_or_else(
+                || configured_backend.clone(),
+                |value| Sourced { value, origin: Origin::Flag("--backend") },
+            ),
+            channel: overrides
+                .channel
+                .clone()
+                .map(|value| Sourced { value, origin: Origin::Flag("--channel") })
+                .or_else(|| configured_channel.clone()),
+            configured_backend,
+            configured_channel,
             python: python(
                 overrides,
                 vars,
@@ -270,6 +280,12 @@ impl Config {
             .or_else(|| channel.backend())
     }
 
+    /// The index that the project gives a channel in place of its own, if it does.
+    #[must_use]
+    pub fn replaced_channel_index(&self, channel: &Channel) -> Option<String> {
+        Some(self.channels.get(channel)?.index.as_ref()?.to_string())
+    }
+
     /// The index of a channel, without a trailing slash: what its table says, else the mirror's, else the canonical
     /// one; none for `pip`.
     #[must_use]
@@ -299,6 +315,8 @@ impl Config {
         }
         if let (Some(channel), Preference::Backend(wanted)) = (&self.channel, self.backend.value)
             && let Some(actual) = self.channel_backend(&channel.value).filter(|actual| *actual != wanted)
+            // A channel on the command line is stronger than a backend in a file or a variable.
+            && (matches!(self.backend.origin, Origin::Flag(_)) || !matches!(channel.origin, Origin::Flag(_)))
         {
             return Err(ConfigError::Contradiction {
                 channel: channel.value.clone(),

@@ -22,17 +22,10 @@ pub(super) fn read_settings(path: &Path, must_exist: bool) -> Result<Option<Sour
 }
 
 pub(super) fn preference(
-    overrides: &Overrides,
     vars: &Vars,
     settings: Option<Sourced<String>>,
     ours: Option<(Preference, Origin)>,
 ) -> Result<Sourced<Preference>, ConfigError> {
-    if let Some(value) = overrides.backend {
-        return Ok(Sourced {
-            value,
-            origin: Origin::Flag("--backend"),
-        });
-    }
     let variable = |name: &str, value: String| Sourced {
         value,
         origin: Origin::Variable(name.to_owned()),
@@ -56,16 +49,9 @@ pub(super) fn preference(
 }
 
 pub(super) fn channel(
-    overrides: &Overrides,
     vars: &Vars,
     ours: Option<(Channel, Origin)>,
 ) -> Result<Option<Sourced<Channel>>, ConfigError> {
-    if let Some(value) = overrides.channel.clone() {
-        return Ok(Some(Sourced {
-            value,
-            origin: Origin::Flag("--channel"),
-        }));
-    }
     if let Some(text) = vars.text("FLAMBEAU_CHANNEL") {
         let origin = Origin::Variable("FLAMBEAU_CHANNEL".to_owned());
         return match text.parse() {

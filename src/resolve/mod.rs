@@ -38,6 +38,7 @@ mod versions;
 
 pub use candidates::Exclusion;
 pub use error::ResolveError;
+pub use merge::{Hooks, MergeError, merge};
 pub use solve::resolve;
 
 /// An error of something that this module only calls.

@@ -1,0 +1,63 @@
+//! `flambeau activate`
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+
+use super::build::EnvironmentDocument;
+use super::{Context, VerbResult};
+use crate::gpu::LiveHost;
+use crate::project::plan::PlanOptions;
+
+/// Arguments of `activate`.
+#[derive(Debug, Args)]
+pub(super) struct ActivateArgs {
+    /// A backend (cuda, rocm, cpu), a channel, a key or its beginning, or a generation's number [default: what the
+    /// configuration asks for]
+    #[arg(value_name = "BACKEND|KEY|GENERATION")]
+    name: Option<String>,
+    /// Move a .venv aside that flambeau did not make
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn run(args: &ActivateArgs, context: &Context<'_>) -> VerbResult {
+    let started = Instant::now();
+    let project = context.project();
+    if args.force {
+        for moved in project.profile().move_aside()? {
+            context.ui.note(&format!("moved aside: {}", moved.display()));
+        }
+    }
+    let activated = match &args.name {
+        Some(name) => project.activate_named(name, project.configured())?,
+        None => {
+            let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
+            let plan = project.plan(chosen, PlanOptions { locked: true })?;
+            let realised = project.find_environment(&plan)?.ok_or_else(|| {
+                crate::error::Failure::user(format!("the environment {} is not built", plan.key))
+                    .hint("`flambeau build` builds and activates it")
+            })?;
+            project.activate_realised(&realised, &plan.chosen)?
+        }
+    };
+    let document = EnvironmentDocument {
+        activated: true,
+        generation: Some(activated.generation.number),
+        ..EnvironmentDocument::of(&activated.path, &activated.state, started)
+    };
+    let verb = if activated.switched { "activated" } else { "already active:" };
+    let state = &activated.state;
+    let text = format!(
+        "{verb} {} on channel {}, Python {} (generation {})\n  key  {}\n  path {}",
+        state.installed_backend,
+        state.channel,
+        state.python_version,
+        activated.generation.number,
+        state.environment_key,
+        activated.path.display()
+    );
+    context.ui.result(&document, &text);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,248 @@
+//! `flambeau build`
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::options::ChoiceArgs;
+use super::{Context, VerbResult};
+use crate::backend::{Backend, Channel};
+use crate::digest::EnvironmentKey;
+use crate::error::{Failure, Kind};
+use crate::gpu::LiveHost;
+use crate::project::activate::Activated;
+use crate::project::choice::Chosen;
+use crate::project::plan::{Plan, PlanOptions};
+use crate::project::realise::Realised;
+use crate::target::Target;
+use crate::ui::human_bytes;
+
+/// Arguments of `build`.
+#[derive(Debug, Args)]
+pub(super) struct BuildArgs {
+    #[command(flatten)]
+    pub(super) choice: ChoiceArgs,
+    /// Leave .venv as it is
+    #[arg(long)]
+    no_activate: bool,
+    /// Never write the lockfile; a missing or stale one is an error
+    #[arg(long)]
+    locked: bool,
+    /// Refuse unless the environment has this key (exit 3)
+    #[arg(long, value_name = "KEY")]
+    expect: Option<EnvironmentKey>,
+    /// Say what would be built and fetched, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Refuse an environment in which two packages bring different files for one path
+    #[arg(long)]
+    strict: bool,
+    /// Move a .venv aside that flambeau did not make
+    #[arg(long)]
+    force: bool,
+}
+
+/// The document of `build`, `activate` and `status`.
+#[derive(Debug, Serialize)]
+pub(super) struct EnvironmentDocument {
+    pub(super) key: EnvironmentKey,
+    pub(super) path: std::path::PathBuf,
+    pub(super) backend: Backend,
+    pub(super) channel: Channel,
+    pub(super) target: Target,
+    pub(super) python: String,
+    pub(super) reused: bool,
+    pub(super) activated: bool,
+    pub(super) generation: Option<u64>,
+    pub(super) packages: usize,
+    pub(super) downloaded_bytes: u64,
+    pub(super) elapsed_ms: u64,
+    pub(super) tree_digest: crate::digest::TreeDigest,
+    pub(super) lockfile: Option<std::path::PathBuf>,
+    pub(super) relocked: bool,
+    pub(super) warnings: Vec<String>,
+}
+
+impl EnvironmentDocument {
+    /// The document of an environment with nothing said about how it came about.
+    pub(super) fn of(path: &std::path::Path, state: &crate::env::state::EnvironmentState, started: Instant) -> Self {
+        Self {
+            key: state.environment_key,
+            path: path.to_owned(),
+            backend: state.installed_backend,
+            channel: state.channel.clone(),
+            target: state.target,
+            python: state.python_version.clone(),
+            reused: true,
+            activated: false,
+            generation: None,
+            packages: state.installed_packages.len(),
+            downloaded_bytes: 0,
+            elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            tree_digest: state.tree_digest,
+            lockfile: None,
+            relocked: false,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// What building and activating came to.
+pub(super) struct Built {
+    pub(super) plan: Plan,
+    pub(super) realised: Realised,
+    pub(super) activated: Option<Activated>,
+}
+
+pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
+    let started = Instant::now();
+    let project = context.project();
+    if args.force && !args.no_activate && !args.dry_run {
+        for moved in project.profile().move_aside()? {
+            context.ui.note(&format!("moved aside: {}", moved.display()));
+        }
+    }
+    let plan = plan(context, args.locked)?;
+    if let Some(expected) = args.expect.filter(|expected| *expected != plan.key) {
+        return Err(unexpected_key(&plan, expected));
+    }
+    if args.dry_run {
+        return dry_run(&plan, context);
+    }
+    let built = build(plan, context, !args.no_activate, args.strict)?;
+    report(&built, started, context);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Chooses and plans, and says what the plan should be known for.
+pub(super) fn plan(context: &Context<'_>, locked: bool) -> Result<Plan, Failure> {
+    let project = context.project();
+    let chosen: Chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
+    let explained = chosen.decision.as_ref().filter(|decision| !decision.uses_gpu()).map(|decision| decision.message.clone());
+    if let Some(message) = explained {
+        context.ui.detail(&message);
+    }
+    let plan = project.plan(chosen, PlanOptions { locked })?;
+    for warning in &plan.warnings {
+        context.ui.warning(warning);
+    }
+    if plan.relocked {
+        context.ui.note(&format!("locked {}", plan.lockfile.path.display()));
+    }
+    Ok(plan)
+}
+
+/// Realises a plan and activates what it gives.
+pub(super) fn build(plan: Plan, context: &Context<'_>, activate: bool, strict: bool) -> Result<Built, Failure> {
+    let project = context.project();
+    if activate {
+        project.profile().check_links()?;
+    }
+    let realised = project.realise(&plan)?;
+    for conflict in &realised.conflicts {
+        let message =
+            format!("{} comes from {} and from {}; the former is used", conflict.path, conflict.winner, conflict.loser);
+        context.ui.warning(&message);
+    }
+    if strict && !realised.state.conflicts.is_empty() {
+        let paths: Vec<&str> = realised.state.conflicts.iter().map(|conflict| conflict.path.as_str()).collect();
+        let message = format!("two packages bring different files for {}", paths.join(", "));
+        return Err(Failure::new(Kind::Integrity, message).hint("build without --strict to use the later package's file"));
+    }
+    let activated = if activate { Some(project.activate_realised(&realised, &plan.chosen)?) } else { None };
+    Ok(Built { plan, realised, activated })
+}
+
+fn report(built: &Built, started: Instant, context: &Context<'_>) {
+    let Built { plan, realised, activated } = built;
+    let state = &realised.state;
+    let document = EnvironmentDocument {
+        reused: realised.reused,
+        activated: activated.is_some(),
+        generation: activated.as_ref().map(|activated| activated.generation.number),
+        downloaded_bytes: realised.downloaded,
+        lockfile: Some(plan.lockfile.path.clone()),
+        relocked: plan.relocked,
+        warnings: plan.warnings.clone(),
+        ..EnvironmentDocument::of(&realised.path, state, started)
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    let verb = if realised.reused { "already built" } else { "built" };
+    let mut text = format!(
+        "{verb} in {seconds:.2} s: {} packages, {}, Python {} ({} on channel {})\n  key  {}\n  path {}\n",
+        state.installed_packages.len(),
+        human_bytes(state.size_bytes),
+        state.python_version,
+        state.installed_backend,
+        state.channel,
+        state.environment_key,
+        realised.path.display(),
+    );
+    match activated {
+        Some(activated) if activated.switched => {
+            text.push_str(&format!("activated as .venv (generation {})", activated.generation.number));
+        }
+        Some(activated) => text.push_str(&format!("active as .venv (generation {})", activated.generation.number)),
+        None => text.push_str("not activated"),
+    }
+    context.ui.result(&document, &text);
+}
+
+fn unexpected_key(plan: &Plan, expected: EnvironmentKey) -> Failure {
+    let message = format!("the environment's key is {}; {expected} was expected", plan.key);
+    Failure::new(Kind::Integrity, message)
+        .hint(format!("the key comes from {} for {}", plan.lockfile.path.display(), plan.locked.target))
+        .hint("`flambeau hash --all` prints the keys of every backend and target")
+}
+
+#[derive(Debug, Serialize)]
+struct DryRun {
+    key: EnvironmentKey,
+    path: std::path::PathBuf,
+    backend: Backend,
+    channel: Channel,
+    target: Target,
+    python: String,
+    reused: bool,
+    packages: Vec<String>,
+    download_bytes: u64,
+    download_files: Vec<String>,
+}
+
+fn dry_run(plan: &Plan, context: &Context<'_>) -> VerbResult {
+    let project = context.project();
+    let path = project.environment_path(plan)?;
+    let reused = project.find_environment(plan)?.is_some();
+    let missing = if reused { Vec::new() } else { project.missing_wheels(plan)? };
+    let document = DryRun {
+        key: plan.key,
+        path: path.clone(),
+        backend: plan.locked.backend,
+        channel: plan.chosen.channel.clone(),
+        target: plan.locked.target,
+        python: plan.interpreter.version.to_string(),
+        reused,
+        packages: plan.identity()?.packages.iter().map(|(name, version)| format!("{name}=={version}")).collect(),
+        download_bytes: missing.iter().filter_map(|wheel| wheel.size).sum(),
+        download_files: missing.iter().map(|wheel| wheel.file.clone()).collect(),
+    };
+    let mut text = format!("key  {}\npath {}\n", plan.key, path.display());
+    if reused {
+        text.push_str("the environment is already built");
+    } else {
+        text.push_str(&format!(
+            "would build {} packages; {} wheels to fetch ({})",
+            document.packages.len(),
+            missing.len(),
+            human_bytes(document.download_bytes)
+        ));
+        for wheel in &missing {
+            let size = wheel.size.map_or_else(|| "size unknown".to_owned(), human_bytes);
+            text.push_str(&format!("\n  {} ({size})", wheel.file));
+        }
+    }
+    context.ui.result(&document, &text);
+    Ok(ExitCode::SUCCESS)
+}

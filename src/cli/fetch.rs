@@ -1,0 +1,82 @@
+//! `flambeau fetch`
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::options::ChoiceArgs;
+use super::{Context, VerbResult};
+use crate::backend::Channel;
+use crate::target::Target;
+use crate::ui::human_bytes;
+
+/// Arguments of `fetch`.
+#[derive(Debug, Args)]
+pub(super) struct FetchArgs {
+    #[command(flatten)]
+    pub(super) choice: ChoiceArgs,
+    /// Every target of every lockfile
+    #[arg(long)]
+    all: bool,
+    /// This target in place of this machine's, e.g. cp311-manylinux_2_28_x86_64
+    #[arg(long, value_name = "TARGET", conflicts_with = "all")]
+    target: Vec<Target>,
+    /// Say what would be fetched, and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Document {
+    channel: Option<Channel>,
+    wheels: usize,
+    downloaded: usize,
+    downloaded_bytes: u64,
+    missing: Vec<String>,
+    missing_bytes: u64,
+}
+
+pub(super) fn run(args: &FetchArgs, context: &Context<'_>) -> VerbResult {
+    let project = context.project();
+    let mut jobs = Vec::new();
+    let mut channel = None;
+    if args.all {
+        for (_, read) in project.all_lockfiles()? {
+            let targets = read.lockfile.targets.iter().map(|locked| locked.target).collect();
+            jobs.push((read, targets));
+        }
+    } else {
+        let plan = super::build::plan(context, false)?;
+        channel = Some(plan.chosen.channel.clone());
+        let targets = if args.target.is_empty() { vec![plan.locked.target] } else { args.target.clone() };
+        jobs.push((plan.lockfile, targets));
+    }
+    let mut document = Document {
+        channel,
+        wheels: 0,
+        downloaded: 0,
+        downloaded_bytes: 0,
+        missing: Vec::new(),
+        missing_bytes: 0,
+    };
+    for (read, targets) in &jobs {
+        let fetched = project.fetch(read, targets, args.dry_run)?;
+        document.wheels += fetched.wheels;
+        document.downloaded += fetched.downloaded;
+        document.downloaded_bytes += fetched.downloaded_bytes;
+        document.missing_bytes += fetched.missing.iter().filter_map(|missing| missing.size).sum::<u64>();
+        document.missing.extend(fetched.missing.into_iter().map(|missing| missing.file));
+    }
+    let text = if args.dry_run {
+        let files: String = document.missing.iter().map(|file| format!("\n  {file}")).collect();
+        let (count, bytes) = (document.missing.len(), human_bytes(document.missing_bytes));
+        format!("would fetch {count} of {} wheels ({bytes}){files}", document.wheels)
+    } else {
+        let bytes = human_bytes(document.downloaded_bytes);
+        format!("{} wheels are in the cache; {} were fetched ({bytes})", document.wheels, document.downloaded)
+    };
+    context.ui.result(&document, &text);
+    Ok(ExitCode::SUCCESS)
+}
+

@@ -1,0 +1,117 @@
+//! `flambeau hash`
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::options::ChoiceArgs;
+use super::{Context, VerbResult};
+use crate::backend::Channel;
+use crate::digest::EnvironmentKey;
+use crate::error::{Failure, Kind};
+use crate::gpu::LiveHost;
+use crate::project::lockfiles::keys_of;
+use crate::project::plan::PlanOptions;
+use crate::target::Target;
+
+/// Arguments of `hash`.
+#[derive(Debug, Args)]
+pub(super) struct HashArgs {
+    #[command(flatten)]
+    pub(super) choice: ChoiceArgs,
+    /// The keys of every lockfile and target
+    #[arg(long)]
+    all: bool,
+    /// Compare the lockfiles with keys.json (exit 3 where they disagree)
+    #[arg(long)]
+    check: bool,
+    /// The key for this target in place of this machine's, e.g. cp311-manylinux_2_28_x86_64
+    #[arg(long, value_name = "TARGET")]
+    target: Option<Target>,
+}
+
+#[derive(Debug, Serialize)]
+struct One {
+    key: EnvironmentKey,
+    channel: Channel,
+    target: Target,
+}
+
+#[derive(Debug, Serialize)]
+struct All {
+    keys: BTreeMap<String, BTreeMap<String, EnvironmentKey>>,
+}
+
+pub(super) fn run(args: &HashArgs, context: &Context<'_>) -> VerbResult {
+    if args.all || args.check {
+        let all = all_keys(context)?;
+        if args.check {
+            check(&all, context)?;
+        }
+        let lines: Vec<String> = all
+            .iter()
+            .flat_map(|(name, keys)| keys.iter().map(move |(target, key)| format!("{key}  {name}  {target}")))
+            .collect();
+        context.ui.result(&All { keys: all }, &lines.join("\n"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let project = context.project();
+    let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
+    let one = if let Some(target) = args.target {
+        let channel = chosen.channel;
+        let read = project.read_lockfile(&channel)?.ok_or_else(|| {
+            crate::project::plan::PlanError::NoLockfile { path: project.lockfile_path(&channel) }
+        })?;
+        let key = crate::key::environment_key(&read.lockfile, &target)
+            .map_err(|source| crate::project::plan::PlanError::Select { path: read.path.clone(), source })?;
+        One { key, channel, target }
+    } else {
+        let plan = project.plan(chosen, PlanOptions { locked: true })?;
+        One { key: plan.key, channel: plan.chosen.channel.clone(), target: plan.locked.target }
+    };
+    let text = one.key.to_string();
+    context.ui.result(&one, &text);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn all_keys(context: &Context<'_>) -> Result<BTreeMap<String, BTreeMap<String, EnvironmentKey>>, Failure> {
+    let project = context.project();
+    let lockfiles = project.all_lockfiles()?;
+    if lockfiles.is_empty() {
+        return Err(Failure::user(format!("there is no lockfile in {}", project.lockfiles_dir().display()))
+            .hint("`flambeau lock` writes one"));
+    }
+    let mut all = BTreeMap::new();
+    for (name, read) in lockfiles {
+        let keys = keys_of(&read)?.into_iter().map(|(target, key)| (target.to_string(), key)).collect();
+        all.insert(name, keys);
+    }
+    Ok(all)
+}
+
+fn check(all: &BTreeMap<String, BTreeMap<String, EnvironmentKey>>, context: &Context<'_>) -> Result<(), Failure> {
+    let project = context.project();
+    let pinned = project.read_keys()?;
+    let mut differences = Vec::new();
+    for (name, keys) in all {
+        for (target, key) in keys {
+            match pinned.all().get(name).and_then(|keys| keys.get(target)) {
+                Some(pinned) if pinned == key => {}
+                Some(pinned) => differences.push(format!("{name} {target}: the lockfile gives {key}, pinned is {pinned}")),
+                None => differences.push(format!("{name} {target}: the lockfile gives {key}, nothing is pinned")),
+            }
+        }
+    }
+    for (name, keys) in pinned.all() {
+        for target in keys.keys().filter(|target| all.get(name).is_none_or(|keys| !keys.contains_key(*target))) {
+            differences.push(format!("{name} {target}: pinned, but no lockfile has it"));
+        }
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{} disagrees with the lockfiles: {}", project.keys_path().display(), differences.join("; "));
+    Err(Failure::new(Kind::Integrity, message).hint("`flambeau lock` writes keys.json anew"))
+}

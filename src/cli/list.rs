@@ -1,0 +1,77 @@
+//! `flambeau list`
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Context, VerbResult};
+use crate::backend::{Backend, Channel};
+use crate::digest::EnvironmentKey;
+use crate::target::Target;
+use crate::ui::human_bytes;
+
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    key: EnvironmentKey,
+    path: std::path::PathBuf,
+    backend: Backend,
+    channel: Channel,
+    target: Target,
+    python: String,
+    created: String,
+    size_bytes: u64,
+    active: bool,
+    roots: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Document {
+    environments: Vec<Row>,
+}
+
+pub(super) fn run(_args: &ListArgs, context: &Context<'_>) -> VerbResult {
+    let project = context.project();
+    let active = project.profile().active_path()?;
+    let roots = project.roots()?;
+    let mut rows = Vec::new();
+    for listed in project.environments()? {
+        match listed.state {
+            Ok(state) => rows.push(Row {
+                key: state.environment_key,
+                backend: state.installed_backend,
+                channel: state.channel,
+                target: state.target,
+                python: state.python_version,
+                created: state.created_at,
+                size_bytes: state.size_bytes,
+                active: active.as_ref() == Some(&listed.path),
+                roots: roots.get(&listed.path).cloned().unwrap_or_default(),
+                path: listed.path,
+            }),
+            Err(why) => context.ui.warning(&format!("{}: {why}", listed.name)),
+        }
+    }
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            format!(
+                "{} {}  {:4} {:9} Python {:8} {:>7}  {}",
+                if row.active { '*' } else { ' ' },
+                &row.key.to_string()[..12],
+                row.backend,
+                row.channel.as_str(),
+                row.python,
+                human_bytes(row.size_bytes),
+                row.created
+            )
+        })
+        .collect();
+    let text = if lines.is_empty() { "no environments are built".to_owned() } else { lines.join("\n") };
+    context.ui.result(&Document { environments: rows }, &text);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,189 @@
+//! `flambeau lock`
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::options::parse_backend;
+use super::{Context, VerbResult};
+use crate::backend::{Backend, Channel, Preference};
+use crate::config::Config;
+use crate::error::Failure;
+use crate::gpu::LiveHost;
+use crate::pep::PackageName;
+use crate::project::Project;
+use crate::project::lockfiles::keys_of;
+use crate::project::plan::PlanError;
+use crate::project::relock::{LockRequest, RelockError};
+use crate::resolve::Upgrade;
+use crate::target::{Platform, PythonMinor};
+use url::Url;
+
+/// Arguments of `lock`.
+#[derive(Debug, Args)]
+pub(super) struct LockArgs {
+    /// Requirements (PEP 508), which hold from now on [default: the project's, else those of the lockfile, else
+    /// torch==2.7.0 and torchvision==0.22.0]
+    #[arg(value_name = "REQ")]
+    requirements: Vec<String>,
+    /// Backends to lock for, separated by commas: auto, cuda, rocm, cpu
+    #[arg(long, value_name = "BACKEND", value_delimiter = ',', value_parser = parse_backend)]
+    backend: Vec<Preference>,
+    /// Channels to lock for, separated by commas
+    #[arg(long, value_name = "CHANNEL", value_delimiter = ',')]
+    channel: Vec<Channel>,
+    /// Pythons to lock for, separated by commas [default: those of the lockfile, else 3.9 to 3.13 where the channel
+    /// has wheels]
+    #[arg(long, value_name = "PYTHON", value_delimiter = ',')]
+    python: Vec<PythonMinor>,
+    /// Platforms to lock for, separated by commas, e.g. linux_x86_64
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+    platform: Vec<Platform>,
+    /// Choose every version anew
+    #[arg(long)]
+    upgrade: bool,
+    /// Choose the version of this package anew
+    #[arg(long, value_name = "P")]
+    upgrade_package: Vec<PackageName>,
+    /// Only say whether the lockfiles are current (exit 1 where not)
+    #[arg(long, conflicts_with_all = ["requirements", "upgrade", "upgrade_package"])]
+    check: bool,
+    /// The package index to use in place of the one that pip uses
+    #[arg(long, value_name = "URL")]
+    index_url: Option<Url>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    channel: Channel,
+    path: std::path::PathBuf,
+    changed: bool,
+    packages: usize,
+    targets: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Document {
+    lockfiles: Vec<Row>,
+    warnings: Vec<String>,
+}
+
+pub(super) fn run(args: &LockArgs, context: &Context<'_>) -> VerbResult {
+    let config = with_index(context.config, args.index_url.as_ref());
+    let context = &Context { config: &config, ..*context };
+    let project = context.project();
+    let channels = channels(args, context)?;
+    if args.check {
+        return check(&channels, &project, context);
+    }
+    let upgrade = match (args.upgrade, args.upgrade_package.is_empty()) {
+        (true, _) => Upgrade::All,
+        (false, true) => Upgrade::None,
+        (false, false) => Upgrade::Packages(args.upgrade_package.iter().cloned().collect::<BTreeSet<_>>()),
+    };
+    let request = LockRequest {
+        requirements: args.requirements.clone(),
+        pythons: args.python.clone(),
+        platforms: args.platform.clone(),
+        upgrade,
+    };
+    // Only its pip is asked, and only where nothing else names an index.
+    let wanted = config.python.as_ref().map(|python| &python.value);
+    let interpreter = project.finder().find(wanted, &|_| true).ok();
+    let mut document = Document { lockfiles: Vec::new(), warnings: Vec::new() };
+    let mut text = String::new();
+    for channel in &channels {
+        let relocked = project.relock(channel, &request, interpreter.as_ref())?;
+        for warning in relocked.warnings {
+            context.ui.warning(&warning);
+            document.warnings.push(warning);
+        }
+        let lockfile = &relocked.read.lockfile;
+        let verb = if relocked.changed { "wrote" } else { "unchanged:" };
+        text.push_str(&format!(
+            "{verb} {} ({} packages, {} targets)\n",
+            relocked.read.path.display(),
+            lockfile.packages.len(),
+            lockfile.targets.len()
+        ));
+        for (target, key) in keys_of(&relocked.read)? {
+            text.push_str(&format!("  {key}  {target}\n"));
+        }
+        document.lockfiles.push(Row {
+            channel: channel.clone(),
+            path: relocked.read.path.clone(),
+            changed: relocked.changed,
+            packages: lockfile.packages.len(),
+            targets: lockfile.targets.iter().map(|locked| locked.target.to_string()).collect(),
+        });
+    }
+    context.ui.result(&document, &text);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn with_index(config: &Config, index_url: Option<&Url>) -> Config {
+    let mut config = config.clone();
+    if let Some(url) = index_url {
+        let origin = crate::config::Origin::Flag("--index-url");
+        config.index_url = Some(crate::config::Sourced { value: url.clone(), origin });
+    }
+    config
+}
+
+/// The channels that flags name; else the channels of the project's lockfiles; else what a build would use.
+fn channels(args: &LockArgs, context: &Context<'_>) -> Result<Vec<Channel>, Failure> {
+    let project = context.project();
+    let config = context.config;
+    let mut channels = args.channel.clone();
+    for preference in &args.backend {
+        let of = |backend: Backend| config.channels(backend).into_iter().next().unwrap_or(backend.default_channel());
+        match preference {
+            Preference::Backend(backend) if args.channel.is_empty() => channels.push(of(*backend)),
+            Preference::Backend(backend) => {
+                let contradicting =
+                    args.channel.iter().find(|channel| config.channel_backend(channel).is_some_and(|own| own != *backend));
+                if let Some(channel) = contradicting {
+                    let message = format!("the channel {channel} is not for {backend}, which --backend asks for");
+                    return Err(Failure::user(message).hint("name only one of them"));
+                }
+            }
+            Preference::Auto => {
+                channels.push(crate::gpu::decide(&project.gpu_wanted(), &LiveHost::new(context.vars.clone()), false).channel);
+            }
+        }
+    }
+    if channels.is_empty() {
+        channels = project.all_lockfiles()?.into_iter().map(|(_, read)| read.lockfile.channel).collect();
+    }
+    if channels.is_empty() {
+        channels.push(project.choose(&LiveHost::new(context.vars.clone()))?.channel);
+    }
+    channels.sort();
+    channels.dedup();
+    Ok(channels)
+}
+
+fn check(channels: &[Channel], project: &Project<'_>, context: &Context<'_>) -> VerbResult {
+    let mut rows = Vec::new();
+    for channel in channels {
+        let path = project.lockfile_path(channel);
+        let read = project.read_lockfile(channel).map_err(RelockError::from)?;
+        let Some(read) = read else { return Err(PlanError::NoLockfile { path }.into()) };
+        let differences = project.staleness(channel, &read)?;
+        if !differences.is_empty() {
+            return Err(PlanError::Stale { path, differences }.into());
+        }
+        rows.push(Row {
+            channel: channel.clone(),
+            path,
+            changed: false,
+            packages: read.lockfile.packages.len(),
+            targets: read.lockfile.targets.iter().map(|locked| locked.target.to_string()).collect(),
+        });
+    }
+    let text: Vec<String> = rows.iter().map(|row| format!("current: {}", row.path.display())).collect();
+    context.ui.result(&Document { lockfiles: rows, warnings: Vec::new() }, &text.join("\n"));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,259 @@
+//! The command line: clap types, one file a verb, and the mapping of errors to exit codes and hints.
+//!
+//! Verbs orchestrate the library and say what happened; no logic lives here that a user of the library would miss.
+
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Config, Overrides, Vars};
+use crate::error::{Failure, Kind};
+use crate::project::Project;
+use crate::ui::{ProgressMode, Ui, UiOptions};
+
+mod activate;
+mod build;
+mod detect;
+mod explain;
+mod fetch;
+mod hash;
+mod list;
+mod lock;
+mod options;
+mod run;
+mod status;
+
+use options::ChoiceArgs;
+
+/// Builds PyTorch environments the way Nix builds packages: one key, one immutable environment, switching by one
+/// symlink.
+#[derive(Debug, Parser)]
+#[command(name = "flambeau", version, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that every verb takes, before or after it.
+#[derive(Debug, Args)]
+struct Globals {
+    /// The project's folder [default: the current folder]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    project: Option<PathBuf>,
+    /// The settings file to read in place of appsettings.json
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    config: Option<PathBuf>,
+    /// Where environments are kept [env: FLAMBEAU_STORE_DIR] [default: the user's data folder]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    store_dir: Option<PathBuf>,
+    /// Where wheels are kept [env: FLAMBEAU_CACHE_DIR] [default: ./cache where it holds CACHEDIR.TAG, else the user's
+    /// cache folder]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    cache_dir: Option<PathBuf>,
+    /// Never use the network [env: FLAMBEAU_OFFLINE]
+    #[arg(long, global = true, help_heading = "Global options")]
+    offline: bool,
+    /// Print one JSON document
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+    /// Print errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    verbose: bool,
+    /// Show no progress
+    #[arg(long, global = true, conflicts_with = "progress", help_heading = "Global options")]
+    no_progress: bool,
+    /// How to show progress; `json` writes one event a line to stderr
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW", help_heading = "Global options")]
+    progress: ProgressArg,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Global options")]
+    color: ColorArg,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum ProgressArg {
+    #[default]
+    Auto,
+    None,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum ColorArg {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say which backend this machine gets, and why
+    Detect(detect::DetectArgs),
+    /// Resolve requirements and write lockfiles/pylock.*.toml and keys.json
+    Lock(lock::LockArgs),
+    /// Print environment keys
+    Hash(hash::HashArgs),
+    /// Bring wheels into the cache
+    Fetch(fetch::FetchArgs),
+    /// Build the wanted environment, if it is not there yet, and activate it
+    Build(build::BuildArgs),
+    /// Flip .venv to an environment that is already built
+    Activate(activate::ActivateArgs),
+    /// Say what is active
+    Status(status::StatusArgs),
+    /// List the environments of the store
+    List(list::ListArgs),
+    /// Run a command in the wanted environment, building it first if needed
+    Run(run::RunArgs),
+}
+
+impl Command {
+    /// The choice that a verb's flags make.
+    fn choice(&self) -> Option<&ChoiceArgs> {
+        match self {
+            Self::Detect(args) => Some(&args.choice),
+            Self::Lock(_) | Self::Activate(_) | Self::Status(_) | Self::List(_) => None,
+            Self::Hash(args) => Some(&args.choice),
+            Self::Fetch(args) => Some(&args.choice),
+            Self::Build(args) => Some(&args.choice),
+            Self::Run(args) => Some(&args.choice),
+        }
+    }
+}
+
+/// What a verb works with.
+pub(crate) struct Context<'a> {
+    config: &'a Config,
+    vars: &'a Vars,
+    ui: &'a Ui,
+}
+
+impl<'a> Context<'a> {
+    fn project(&self) -> Project<'a> {
+        Project { config: self.config, vars: self.vars, reporter: self.ui }
+    }
+}
+
+/// What a verb ends with: nothing, or the exit code of a program it ran.
+type VerbResult = Result<ExitCode, Failure>;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, &arguments),
+    };
+    let vars = Vars::current();
+    let ui = Ui::new(cli.globals.ui_options(&vars));
+    let result = run(cli, &vars, &ui);
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            ui.failure(&failure);
+            ExitCode::from(failure.kind.exit_code())
+        }
+    }
+}
+
+/// Help and version go to stdout; a wrong command line is told as every failure is.
+fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let before_command = arguments.iter().take_while(|argument| *argument != "--");
+    let json = before_command.into_iter().any(|argument| argument == "--json");
+    if json && !is_answer {
+        let options =
+            UiOptions { json: true, quiet: false, verbose: false, color: false, progress: ProgressMode::Off };
+        let text = error.to_string();
+        let message = text.strip_prefix("error: ").unwrap_or(&text).trim().to_owned();
+        Ui::new(options).failure(&Failure::new(Kind::Usage, message));
+    } else {
+        // A closed pipe is nobody's failure.
+        error.print().ok();
+    }
+    ExitCode::from(if is_answer { 0 } else { Kind::Usage.exit_code() })
+}
+
+fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
+    let config = cli.globals.config(cli.command.choice(), vars)?;
+    let context = Context { config: &config, vars, ui };
+    match cli.command {
+        Command::Detect(args) => detect::run(&args, &context),
+        Command::Lock(args) => lock::run(&args, &context),
+        Command::Hash(args) => hash::run(&args, &context),
+        Command::Fetch(args) => fetch::run(&args, &context),
+        Command::Build(args) => build::run(&args, &context),
+        Command::Activate(args) => activate::run(&args, &context),
+        Command::Status(args) => status::run(&args, &context),
+        Command::List(args) => list::run(&args, &context),
+        Command::Run(args) => run::run(&args, &context),
+    }
+}
+
+impl Globals {
+    fn config(&self, choice: Option<&ChoiceArgs>, vars: &Vars) -> Result<Config, Failure> {
+        let cwd = std::env::current_dir().map_err(|source| {
+            Failure::user(crate::fsx::PathError { action: "find", path: "the current folder".into(), source })
+                .hint("change into a folder that exists")
+        })?;
+        let overrides = Overrides {
+            project: self.project.clone(),
+            config: self.config.clone(),
+            store_dir: self.store_dir.clone(),
+            cache_dir: self.cache_dir.clone(),
+            offline: self.offline,
+            backend: choice.and_then(|choice| choice.backend),
+            channel: choice.and_then(|choice| choice.channel.clone()),
+            python: choice.and_then(|choice| choice.python.clone()),
+            index_url: choice.and_then(|choice| choice.index_url.clone()),
+            link_mode: choice.and_then(|choice| choice.link_mode),
+        };
+        Ok(Config::load(&overrides, vars, &cwd)?)
+    }
+
+    fn ui_options(&self, vars: &Vars) -> UiOptions {
+        // NO_COLOR (no-color.org): present and not empty.
+        let color = match self.color {
+            ColorArg::Always => true,
+            ColorArg::Never => false,
+            ColorArg::Auto => vars.os("NO_COLOR").is_none() && std::io::stderr().is_terminal(),
+        };
+        let progress = match self.progress {
+            _ if self.no_progress => ProgressMode::Off,
+            ProgressArg::Auto => ProgressMode::Auto,
+            ProgressArg::None => ProgressMode::Off,
+            ProgressArg::Json => ProgressMode::Json,
+        };
+        UiOptions { json: self.json, quiet: self.quiet, verbose: self.verbose, color, progress }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_before_or_after_the_verb() {
+        for line in [["flambeau", "--json", "status"], ["flambeau", "status", "--json"]] {
+            assert!(Cli::try_parse_from(line).expect("parsed").globals.json);
+        }
+    }
+}

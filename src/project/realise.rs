@@ -1,0 +1,286 @@
+//! From a plan to a visible environment: what is in the store is used, the rest is fetched, unpacked and composed.
+//!
+//! A wheel is unpacked and compiled as soon as it is there, while others still arrive. Order of preference for each
+//! tree: the store; the tree of another Python version; the cached wheel; the network.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+
+use super::Project;
+use super::network::{Network, NetworkError};
+use super::plan::{Plan, PlanError};
+use crate::cache::Cache;
+use crate::config::{self, ConfigError};
+use crate::env::build::{BuildError, build};
+use crate::env::bytecode::{Compiler, Compilers};
+use crate::env::compose::{Conflict, LinkMode};
+use crate::env::state::{EnvironmentState, StateError};
+use crate::env::tree::{Tree, TreeError, Trees, WheelId};
+use crate::fetch::{self, Evidence, FetchOptions, Fetcher, VerifiedWheel};
+use crate::http::Cause;
+use crate::lockfile::{Origin, Selected};
+use crate::progress::{Event, Reporter};
+use crate::store::{Shelf, StoreError, Sync, Trust};
+
+/// Why there is no environment.
+#[derive(Debug, thiserror::Error)]
+pub enum RealiseError {
+    /// The plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The network could not be set up.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// Wheels could not be fetched.
+    #[error("cannot fetch the wheels")]
+    Fetch(#[source] Box<fetch::Error>),
+    /// A tree could not be made.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The environment could not be composed.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A visible environment cannot be read.
+    #[error("the environment {} cannot be used", path.display())]
+    State {
+        /// The environment.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: StateError,
+    },
+}
+
+/// A visible environment.
+#[derive(Debug, Clone)]
+pub struct Realised {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is.
+    pub state: EnvironmentState,
+    /// Whether it was there already.
+    pub reused: bool,
+    /// Bytes that came over the network in this run.
+    pub downloaded: u64,
+    /// Paths that two packages wanted.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A lockfile's path to a wheel.
+fn wanted(selected: &Selected<'_>, network: &Network) -> fetch::Wanted {
+    let urls = match &selected.wheel.origin {
+        Origin::Url(url) => vec![network.sources.fetch_url(url)],
+        Origin::Index | Origin::Path(_) => Vec::new(),
+    };
+    let wheel = selected.wheel;
+    fetch::Wanted { file: wheel.file.clone(), digest: wheel.digest, size: wheel.size, urls }
+}
+
+fn wheel_id<'a>(selected: &Selected<'a>) -> WheelId<'a> {
+    let wheel = selected.wheel;
+    WheelId { filename: &wheel.filename, file: &wheel.file, digest: wheel.digest }
+}
+
+/// Fetches wheels; those of the package index are found there by name and digest.
+pub(super) fn fetch_wheels(
+    network: &Network,
+    selected: &[Selected<'_>],
+    ready: &(dyn Fn(usize, &VerifiedWheel) + std::marker::Sync),
+    reporter: &dyn Reporter,
+) -> Result<Vec<VerifiedWheel>, fetch::Error> {
+    let wanted: Vec<fetch::Wanted> = selected.iter().map(|selected| wanted(selected, network)).collect();
+    let locate = |wanted: &fetch::Wanted| -> Result<Vec<url::Url>, Cause> {
+        let package = selected.iter().find(|selected| selected.wheel.digest == wanted.digest);
+        let Some(package) = package.filter(|selected| !matches!(selected.wheel.origin, Origin::Path(_))) else {
+            return Ok(Vec::new());
+        };
+        let found = network.sources.locate(&package.package.name, &wanted.file, &wanted.digest)?;
+        Ok(found.into_iter().map(|file| file.url).collect())
+    };
+    let options = FetchOptions { locate: &locate, ready, ..FetchOptions::default() };
+    Fetcher::new(&network.http, &network.cache).fetch_all(&wanted, &options, reporter)
+}
+
+impl Project<'_> {
+    /// Where the environment of a plan is or would be.
+    pub fn environment_path(&self, plan: &Plan) -> Result<PathBuf, RealiseError> {
+        Ok(self.store()?.path(Shelf::Envs, &plan.identity()?.folder(&plan.python())))
+    }
+
+    /// The environment of a plan where it is visible and can be trusted; touches neither network nor interpreter.
+    pub fn find_environment(&self, plan: &Plan) -> Result<Option<Realised>, RealiseError> {
+        let store = self.store()?;
+        store.check_version()?;
+        let name = plan.identity()?.folder(&plan.python());
+        if !store.has(Shelf::Envs, &name) || store.trust(Shelf::Envs, &name)? == Trust::Unknown {
+            return Ok(None);
+        }
+        let path = store.path(Shelf::Envs, &name);
+        let state =
+            EnvironmentState::read(&path).map_err(|source| RealiseError::State { path: path.clone(), source })?;
+        Ok(Some(Realised { path, state, reused: true, downloaded: 0, conflicts: Vec::new() }))
+    }
+
+    /// Makes the environment of a plan visible.
+    pub fn realise(&self, plan: &Plan) -> Result<Realised, RealiseError> {
+        if let Some(found) = self.find_environment(plan)? {
+            return Ok(found);
+        }
+        let store = self.store()?;
+        store.prepare()?;
+        let identity = plan.identity()?;
+        let python = plan.python();
+        let name = identity.folder(&python);
+        let _guard = store.guard(&name, self.reporter)?;
+        // Another process may have built it while this one waited.
+        if let Some(found) = self.find_environment(plan)? {
+            return Ok(found);
+        }
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        let compiler = Compiler { python: python.program.clone(), cache_tag: python.cache_tag.clone() };
+        let compilers = Compilers::new(&compiler, workers);
+        let sync = match self.config.sync {
+            config::Sync::Deferred => Sync::Lazy,
+            config::Sync::Full => Sync::Full,
+        };
+        let trees =
+            Trees { store: &store, python: &python, compilers: &compilers, reporter: self.reporter, sync };
+        let (mut members, downloaded) = self.trees(plan, &trees, workers)?;
+        members.push(trees.runtime()?);
+        drop(compilers);
+        if store.has(Shelf::Envs, &name) {
+            // Visible, but not trusted after a crash: its trees were verified above, so it is composed again.
+            store.discard(Shelf::Envs, &name)?;
+        }
+        let mode = match self.config.link_mode {
+            None | Some(config::LinkMode::Symlink) => LinkMode::Symlink,
+            Some(config::LinkMode::Hardlink) => LinkMode::Hardlink,
+            Some(config::LinkMode::Reflink) => LinkMode::Reflink,
+            Some(config::LinkMode::Copy) => LinkMode::Copy,
+        };
+        let (state, conflicts) = build(&store, &identity, &python, &members, (mode, sync))?;
+        if !self.config.keep_wheels {
+            self.drop_wheels(plan)?;
+        }
+        Ok(Realised { path: store.path(Shelf::Envs, &name), state, reused: false, downloaded, conflicts })
+    }
+
+    /// The trees of all wheels, and the bytes that were downloaded for them.
+    fn trees(&self, plan: &Plan, trees: &Trees<'_>, workers: usize) -> Result<(Vec<Tree>, u64), RealiseError> {
+        let selected = plan.selected()?;
+        let mut found: Vec<Option<Tree>> = Vec::with_capacity(selected.len());
+        for selected in &selected {
+            let id = wheel_id(selected);
+            let tree = match trees.find(&id)? {
+                Some(tree) => Some(tree),
+                None => trees.adopt(&id)?,
+            };
+            found.push(tree);
+        }
+        let missing: Vec<usize> = (0..selected.len()).filter(|at| found[*at].is_none()).collect();
+        if missing.is_empty() {
+            return Ok((found.into_iter().flatten().collect(), 0));
+        }
+        self.reporter.event(Event::UnpackPlanned { files: missing.len() });
+        let wheels: Vec<Selected<'_>> = missing.iter().map(|at| selected[*at]).collect();
+        let network = self.network(&plan.chosen.channel, Some(&plan.interpreter))?;
+        let (made, downloaded) = self.unpack_as_they_come(&network, &wheels, trees, workers)?;
+        for (at, tree) in missing.into_iter().zip(made) {
+            found[at] = Some(tree);
+        }
+        Ok((found.into_iter().flatten().collect(), downloaded))
+    }
+
+    /// Fetches wheels and makes a tree of each as soon as it is there.
+    fn unpack_as_they_come(
+        &self,
+        network: &Network,
+        wheels: &[Selected<'_>],
+        trees: &Trees<'_>,
+        workers: usize,
+    ) -> Result<(Vec<Tree>, u64), RealiseError> {
+        let (arrived, queue): (Sender<(usize, VerifiedWheel)>, Receiver<_>) = channel();
+        let queue = Mutex::new(queue);
+        let made: Mutex<Vec<Option<Result<Tree, TreeError>>>> = Mutex::new((0..wheels.len()).map(|_| None).collect());
+        let fetched = std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    loop {
+                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                        let Ok((at, wheel)) = next else { return };
+                        let hashed = wheel.evidence() == Evidence::Downloaded;
+                        let tree = make_tree(trees, network, &wheels[at], &wheel, hashed);
+                        made.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(tree);
+                    }
+                });
+            }
+            let sender = Mutex::new(arrived);
+            let ready = |at: usize, wheel: &VerifiedWheel| {
+                // The workers live until the sender is dropped, so nothing is ever refused.
+                sender.lock().unwrap_or_else(PoisonError::into_inner).send((at, wheel.clone())).ok();
+            };
+            let fetched = fetch_wheels(network, wheels, &ready, self.reporter);
+            drop(sender);
+            fetched
+        });
+        let fetched = fetched.map_err(|error| RealiseError::Fetch(Box::new(error)))?;
+        let downloaded =
+            fetched.iter().filter(|wheel| wheel.evidence() == Evidence::Downloaded).map(VerifiedWheel::size).sum();
+        let mut trees = Vec::with_capacity(wheels.len());
+        for tree in made.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten() {
+            trees.push(tree?);
+        }
+        Ok((trees, downloaded))
+    }
+
+    /// `keep-wheels = false`: removes the wheels of a plan from the cache, now that their trees are in the store.
+    fn drop_wheels(&self, plan: &Plan) -> Result<(), RealiseError> {
+        let cache = Cache::new(self.config.cache_dir()?);
+        for selected in plan.selected()? {
+            let path = cache.wheel_path(&selected.wheel.digest, &selected.wheel.file);
+            std::fs::remove_file(&path).ok();
+            if let Some(folder) = path.parent() {
+                std::fs::remove_dir(folder).ok();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A cached wheel that rotted is fetched again, once, where the network may be used.
+fn make_tree(
+    trees: &Trees<'_>,
+    network: &Network,
+    selected: &Selected<'_>,
+    wheel: &VerifiedWheel,
+    hashed: bool,
+) -> Result<Tree, TreeError> {
+    let id = wheel_id(selected);
+    match trees.make(&id, wheel.path(), hashed) {
+        Err(TreeError::Digest { path, expected, actual }) if !hashed && !network.http.is_offline() => {
+            let message = format!("the cached wheel {} is damaged (its digest is {actual}); fetching it again", path.display());
+            trees.reporter.event(Event::Warning { message: &message });
+            let damaged = TreeError::Digest { path: path.clone(), expected, actual };
+            if std::fs::remove_file(&path).is_err() {
+                return Err(damaged);
+            }
+            let fetched = fetch_wheels(network, &[*selected], &|_, _| {}, trees.reporter);
+            match fetched.map(|mut wheels| wheels.pop()) {
+                Ok(Some(wheel)) => trees.make(&id, wheel.path(), true),
+                Ok(None) => Err(damaged),
+                Err(error) => {
+                    trees.reporter.event(Event::Warning { message: &error.to_string() });
+                    Err(damaged)
+                }
+            }
+        }
+        other => other,
+    }
+}
