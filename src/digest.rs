@@ -133,6 +133,10 @@ digest_role! {
     LockfileDigest
 }
 digest_role! {
+    /// SHA-256 of a lockfile's requirements in canonical form.
+    RequirementsDigest
+}
+digest_role! {
     /// The key that names an environment: a hash of inputs, not of bytes on disk (see [`crate::key`]).
     EnvironmentKey
 }

@@ -58,8 +58,17 @@ pub fn create_dir_all(path: &Path) -> Result<(), PathError> {
 }
 
 /// Replaces `path` by `bytes` in one step: readers see the old content or the new, never a part. The file's mode is
-/// 0644 less the process's umask.
+/// 0644 less the process's umask. After a power loss the file may be empty; see [`write_durable`].
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    replace(path, bytes, false)
+}
+
+/// As [`write_atomic`], and the content is on disk before the file is replaced: for what cannot be made again.
+pub fn write_durable(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    replace(path, bytes, true)
+}
+
+fn replace(path: &Path, bytes: &[u8], sync: bool) -> Result<(), PathError> {
     let folder = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -69,9 +78,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
         .permissions(std::fs::Permissions::from_mode(0o644))
         .tempfile_in(folder)
         .at("create a file in", folder)?;
-    file.write_all(bytes)
-        .and_then(|()| file.as_file().sync_data())
-        .at("write", file.path())?;
+    file.write_all(bytes).at("write", file.path())?;
+    if sync {
+        file.as_file().sync_data().at("sync", file.path())?;
+    }
     file.persist(path).map_err(|error| error.error).at("replace", path)?;
     Ok(())
 }
@@ -104,6 +114,78 @@ pub fn flip_symlink(target: &Path, link: &Path) -> Result<(), PathError> {
 pub fn free_bytes(path: &Path) -> Result<u64, PathError> {
     let stat = rustix::fs::statvfs(path).at("ask the free space of", path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// The time of everything in the store: 1 January 1980, the first that ZIP archives can hold.
+const EPOCH_1980: i64 = 315_532_800;
+
+/// Creates a file of the store: it must not exist yet, and its mode is 0444 or 0555 whatever the umask.
+pub fn create_store_file(path: &Path, executable: bool) -> Result<std::fs::File, PathError> {
+    let mode = if executable { 0o555 } else { 0o444 };
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .at("create", path)?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+        .at("set the mode of", path)?;
+    Ok(file)
+}
+
+/// Sets a file's times to 1980; must come after its last write.
+pub fn stamp(file: &std::fs::File) -> io::Result<()> {
+    let time = rustix::fs::Timespec {
+        tv_sec: EPOCH_1980,
+        tv_nsec: 0,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    Ok(rustix::fs::futimens(file, &times)?)
+}
+
+/// Hard-links a file of the store; where that is refused (another file system, another user's file under
+/// `fs.protected_hardlinks`, too many links, a file system without links) it is reflinked or copied.
+pub fn link_or_copy(source: &Path, target: &Path, executable: bool) -> Result<(), PathError> {
+    match std::fs::hard_link(source, target) {
+        Ok(()) => Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::CrossesDevices
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::TooManyLinks
+                    | io::ErrorKind::Unsupported
+            ) =>
+        {
+            reflink_or_copy(source, target, executable)
+        }
+        Err(error) => Err(error).at("link", target),
+    }
+}
+
+/// Clones a file's blocks copy-on-write; copies it where the file system cannot.
+pub fn reflink_or_copy(source: &Path, target: &Path, executable: bool) -> Result<(), PathError> {
+    #[cfg(target_os = "linux")]
+    {
+        let from = std::fs::File::open(source).at("open", source)?;
+        let to = create_store_file(target, executable)?;
+        if rustix::fs::ioctl_ficlone(&to, &from).is_ok() {
+            return stamp(&to).at("set the time of", target);
+        }
+        drop(to);
+        std::fs::remove_file(target).at("remove", target)?;
+    }
+    copy_store_file(source, target, executable)
+}
+
+/// Copies a file of the store with its mode and time.
+pub fn copy_store_file(source: &Path, target: &Path, executable: bool) -> Result<(), PathError> {
+    let mut from = std::fs::File::open(source).at("open", source)?;
+    let mut to = create_store_file(target, executable)?;
+    io::copy(&mut from, &mut to).at("write", target)?;
+    stamp(&to).at("set the time of", target)
 }
 
 /// Removes a tree whose folders may be read-only, as everything in the store is.

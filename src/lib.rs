@@ -11,14 +11,25 @@
 
 pub mod backend;
 pub mod cache;
+pub mod config;
 pub mod digest;
+pub mod env;
 pub mod error;
 pub mod fetch;
 pub mod fsx;
+pub mod gpu;
 pub mod http;
 pub mod index;
+pub mod key;
 pub mod lockfile;
 pub mod pep;
+pub mod process;
+pub mod profile;
 pub mod progress;
+pub mod python;
+pub mod relpath;
+pub mod resolve;
+pub mod store;
 pub mod target;
+pub mod ui;
 pub mod wheel;

@@ -5,9 +5,14 @@
 
 pub use uv_distribution_filename::{BuildTag, WheelFilename};
 pub use uv_normalize::{ExtraName, GroupName, PackageName};
-pub use uv_pep440::{Operator, Version, VersionSpecifier, VersionSpecifiers};
-pub use uv_pep508::{MarkerEnvironment, MarkerEnvironmentBuilder, MarkerTree, VerbatimUrl, VersionOrUrl};
-pub use uv_platform_tags::{Arch, Os, Platform as TagPlatform, TagCompatibility, Tags, TagsOptions};
+pub use uv_pep440::{
+    Operator, Version, VersionSpecifier, VersionSpecifiers, canonicalize_version_ranges, release_specifiers_to_ranges,
+};
+pub use uv_pep508::{
+    CanonicalMarkerValueVersion, MarkerEnvironment, MarkerEnvironmentBuilder, MarkerTree, MarkerTreeKind, VerbatimUrl,
+    VersionOrUrl,
+};
+pub use uv_platform_tags::{Arch, Os, Platform as TagPlatform, TagCompatibility, TagPriority, Tags, TagsOptions};
 
 /// A PEP 508 requirement: name, extras, version specifiers or URL, marker.
 pub type Requirement = uv_pep508::Requirement<VerbatimUrl>;

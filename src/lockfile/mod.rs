@@ -10,9 +10,16 @@ use std::collections::BTreeMap;
 
 use crate::backend::{Backend, Channel};
 use crate::digest::WheelDigest;
-use crate::pep::{MarkerTree, PackageName, TagCompatibility, Version, VersionSpecifiers, WheelFilename};
+use crate::pep::{
+    BuildTag, MarkerTree, PackageName, TagCompatibility, TagPriority, Tags, Version, VersionSpecifiers, WheelFilename,
+};
 use crate::target::{PythonMinor, Target};
 
+pub mod keys;
+pub(crate) mod markers;
+mod read;
+mod read_error;
+pub mod staleness;
 pub mod text;
 
 /// A parsed lockfile. Packages are sorted by name, then version; targets as [`Target`] orders them.
@@ -136,6 +143,19 @@ pub enum SelectError {
     },
 }
 
+/// How much a target with these tags likes a wheel, the greatest most; none where it cannot install it.
+///
+/// The build tag breaks ties (PEP 427), then the file name, so that the order of a page or a file never decides.
+pub(crate) fn rank<'a>(filename: &'a WheelFilename, file: &'a str, tags: &Tags) -> Option<WheelRank<'a>> {
+    match filename.compatibility(tags) {
+        TagCompatibility::Compatible(priority) => Some((priority, filename.build_tag(), file)),
+        TagCompatibility::Incompatible(_) => None,
+    }
+}
+
+/// What [`rank`] orders wheels by.
+pub(crate) type WheelRank<'a> = (TagPriority, Option<&'a BuildTag>, &'a str);
+
 fn list(items: &[impl ToString]) -> String {
     if items.is_empty() {
         "none".to_owned()
@@ -151,12 +171,17 @@ impl Lockfile {
         self.targets.iter().find(|locked| locked.target == *target)
     }
 
-    /// The wheels that `target` installs, one a package, sorted by package name.
-    pub fn select(&self, target: &Target) -> Result<Vec<Selected<'_>>, SelectError> {
-        let locked = self.target(target).ok_or_else(|| SelectError::UnknownTarget {
+    /// The entry of `target`, or an error that lists the targets there are.
+    pub fn locked_target(&self, target: &Target) -> Result<&LockedTarget, SelectError> {
+        self.target(target).ok_or_else(|| SelectError::UnknownTarget {
             target: *target,
             have: self.targets.iter().map(|locked| locked.target).collect(),
-        })?;
+        })
+    }
+
+    /// The wheels that `target` installs, one a package, sorted by package name.
+    pub fn select(&self, target: &Target) -> Result<Vec<Selected<'_>>, SelectError> {
+        let locked = self.locked_target(target)?;
         let environment = target.markers(&locked.python_full_version);
         let tags = target.tags();
         let mut chosen: BTreeMap<&PackageName, Selected<'_>> = BTreeMap::new();
@@ -168,16 +193,8 @@ impl Lockfile {
             let wheel = package
                 .wheels
                 .iter()
-                .filter_map(|wheel| match wheel.filename.compatibility(&tags) {
-                    // The build tag breaks ties (PEP 427), then the file name, so that the order of the file never
-                    // decides.
-                    TagCompatibility::Compatible(priority) => Some((
-                        (priority, wheel.filename.build_tag().cloned(), wheel.file.as_str()),
-                        wheel,
-                    )),
-                    TagCompatibility::Incompatible(_) => None,
-                })
-                .max_by(|(left, _), (right, _)| left.cmp(right))
+                .filter_map(|wheel| Some((rank(&wheel.filename, &wheel.file, &tags)?, wheel)))
+                .max_by_key(|(rank, _)| *rank)
                 .map(|(_, wheel)| wheel)
                 .ok_or_else(|| self.no_wheel(package, target))?;
             if let Some(other) = chosen.insert(&package.name, Selected { package, wheel }) {

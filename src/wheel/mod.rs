@@ -1,4 +1,8 @@
 //! Wheels: reading the archive strictly, checking it against its own RECORD, unpacking it into a tree.
 
 pub mod archive;
+pub mod entry_points;
+pub mod manifest;
 pub mod metadata;
+pub mod record;
+pub mod unpack;

@@ -1,0 +1,316 @@
+//! Everything that is configured, gathered once, before a verb decides anything.
+//!
+//! Owns: where a setting may stand (flags, environment variables, `appsettings.json`, `pyproject.toml`,
+//! `.python-version`) and which of two wins. Reads files of the project folder and nothing else; flags and variables
+//! come in as values, so that a test needs no process of its own.
+//! Refuses: values that it does not understand, naming where they stand, and a channel that contradicts the backend.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Deserialize;
+use url::Url;
+
+mod appsettings;
+mod error;
+mod pyproject;
+mod sources;
+mod vars;
+
+pub use appsettings::AppSettingsError;
+pub use error::{ConfigError, Origin};
+pub use pyproject::{PrivateIndex, PyprojectError};
+pub use vars::Vars;
+
+use crate::backend::{Backend, Channel, PYTORCH_INDEX, Preference};
+use crate::pep::VersionSpecifiers;
+use crate::python::Request;
+use crate::target::{Platform, PythonMinor};
+use sources::{channel, mirror, normal, preference, python, read_settings};
+
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sourced<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// How files get into an environment where the composition rule alone does not decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkMode {
+    /// Symlinks to the wheel tree.
+    Symlink,
+    /// Hard links.
+    Hardlink,
+    /// Copies that share their blocks, where the file system can.
+    Reflink,
+    /// Plain copies: a tree that depends on nothing else.
+    Copy,
+}
+
+impl LinkMode {
+    /// The word on the command line and in `pyproject.toml`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Symlink => "symlink",
+            Self::Hardlink => "hardlink",
+            Self::Reflink => "reflink",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+impl FromStr for LinkMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Symlink, Self::Hardlink, Self::Reflink, Self::Copy]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is no link mode; expected one of symlink, hardlink, reflink, copy"))
+    }
+}
+
+/// When a build is durable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sync {
+    /// A later command of the same boot syncs; until then a commit record makes a crash harmless.
+    #[default]
+    Deferred,
+    /// Before the build ends.
+    Full,
+}
+
+/// What the command line says; everything is optional.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--project`: the project folder.
+    pub project: Option<PathBuf>,
+    /// `--config`: replaces `<project>/appsettings.json` and must exist.
+    pub config: Option<PathBuf>,
+    /// `--store-dir`.
+    pub store_dir: Option<PathBuf>,
+    /// `--cache-dir`.
+    pub cache_dir: Option<PathBuf>,
+    /// `--offline`.
+    pub offline: bool,
+    /// `--backend`.
+    pub backend: Option<Preference>,
+    /// `--channel`.
+    pub channel: Option<Channel>,
+    /// `--python`.
+    pub python: Option<String>,
+    /// `--index-url`.
+    pub index_url: Option<Url>,
+    /// `--link-mode`.
+    pub link_mode: Option<LinkMode>,
+}
+
+/// Everything configured. Paths are absolute.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The project folder.
+    pub project: PathBuf,
+    store_dir: Option<PathBuf>,
+    cache_dir: Option<PathBuf>,
+    /// Whether the network may not be used.
+    pub offline: bool,
+    /// Which backend is preferred.
+    pub backend: Sourced<Preference>,
+    /// The channel, where one is named.
+    pub channel: Option<Sourced<Channel>>,
+    /// Which Python is asked for.
+    pub python: Option<Sourced<Request>>,
+    /// `[project] requires-python`.
+    pub requires_python: Option<VersionSpecifiers>,
+    /// What the project needs, as valid PEP 508 text: `[project] dependencies`, then `[tool.flambeau] requirements`;
+    /// none where neither exists.
+    pub requirements: Option<Vec<String>>,
+    /// Limits on versions that do not make a package wanted, as PEP 508 text.
+    pub constraints: Vec<String>,
+    /// Requirements that replace what packages say about these names, as PEP 508 text.
+    pub overrides: Vec<String>,
+    /// The Pythons to lock for; empty means the interpreter in use.
+    pub python_versions: Vec<PythonMinor>,
+    /// The platforms to lock for; empty means the default.
+    pub platforms: Vec<Platform>,
+    /// The package index, where a flag or the project names one.
+    pub index_url: Option<Sourced<Url>>,
+    /// Private indexes.
+    pub indexes: Vec<PrivateIndex>,
+    /// Replaces `https://download.pytorch.org/whl`; without a trailing slash.
+    pub pytorch_mirror: Option<String>,
+    /// Folders with one's own code.
+    pub editable: Vec<PathBuf>,
+    /// Whether wheels stay in the cache after unpacking.
+    pub keep_wheels: bool,
+    /// How to link, where it is not the composition rule's choice.
+    pub link_mode: Option<LinkMode>,
+    /// When a build is durable.
+    pub sync: Sync,
+    backends: [Vec<Channel>; 3],
+    channels: BTreeMap<Channel, pyproject::ChannelTable>,
+}
+
+impl Config {
+    /// Gathers the configuration of the project at `overrides.project`, else at `cwd`.
+    pub fn load(overrides: &Overrides, vars: &Vars, cwd: &Path) -> Result<Self, ConfigError> {
+        let project = normal(&cwd.join(overrides.project.as_deref().unwrap_or(Path::new(""))));
+        let manifest = project.join("pyproject.toml");
+        let (head, ours) = pyproject::read(&manifest)?.parts();
+        let key = |name: &str| Origin::File(manifest.clone(), format!(" [tool.flambeau] {name}"));
+        let settings = match &overrides.config {
+            Some(file) => read_settings(&cwd.join(file), true)?,
+            None => read_settings(&project.join("appsettings.json"), false)?,
+        };
+        let in_project = |path: &PathBuf| normal(&project.join(vars.expand_home(path)));
+        let folder = |flag: &Option<PathBuf>, variable: &str, ours: &Option<PathBuf>| {
+            flag.as_ref()
+                .map(|path| normal(&cwd.join(path)))
+                .or_else(|| vars.path(variable).map(|path| normal(&cwd.join(path))))
+                .or_else(|| ours.as_ref().map(in_project))
+        };
+        let config = Self {
+            store_dir: folder(&overrides.store_dir, "FLAMBEAU_STORE_DIR", &ours.store_dir)
+                .or_else(|| vars.user_folder("XDG_DATA_HOME", ".local/share")),
+            cache_dir: folder(&overrides.cache_dir, "FLAMBEAU_CACHE_DIR", &ours.cache_dir)
+                .or_else(|| Some(project.join("cache")).filter(|cache| cache.join("CACHEDIR.TAG").is_file()))
+                .or_else(|| vars.user_folder("XDG_CACHE_HOME", ".cache")),
+            offline: overrides.offline || vars.switch("FLAMBEAU_OFFLINE")?,
+            backend: preference(
+                overrides,
+                vars,
+                settings,
+                ours.backend.map(|value| (value, key("backend"))),
+            )?,
+            channel: channel(overrides, vars, ours.channel.map(|value| (value, key("channel"))))?,
+            python: python(
+                overrides,
+                vars,
+                cwd,
+                &project,
+                ours.python.map(|text| (text, key("python"))),
+            )?,
+            requires_python: head.requires_python,
+            requirements: match (head.dependencies, ours.requirements) {
+                (None, None) => None,
+                (first, second) => Some([first, second].into_iter().flatten().flatten().collect()),
+            },
+            constraints: ours.constraints,
+            overrides: ours.overrides,
+            python_versions: ours.python_versions,
+            platforms: ours.platforms,
+            index_url: overrides
+                .index_url
+                .clone()
+                .map(|value| Sourced {
+                    value,
+                    origin: Origin::Flag("--index-url"),
+                })
+                .or_else(|| {
+                    ours.index_url.map(|value| Sourced {
+                        value,
+                        origin: key("index-url"),
+                    })
+                }),
+            indexes: ours.index,
+            pytorch_mirror: mirror(vars)?,
+            editable: ours.editable.iter().map(in_project).collect(),
+            keep_wheels: ours.keep_wheels.unwrap_or(true),
+            link_mode: overrides.link_mode.or(ours.link_mode),
+            sync: ours.sync.unwrap_or_default(),
+            backends: [ours.backends.cuda, ours.backends.rocm, ours.backends.cpu],
+            channels: ours.channels,
+            project,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The store's folder.
+    pub fn store_dir(&self) -> Result<&Path, ConfigError> {
+        self.store_dir.as_deref().ok_or(ConfigError::NoHome {
+            what: "store",
+            flag: "--store-dir",
+            variable: "FLAMBEAU_STORE_DIR",
+        })
+    }
+
+    /// The cache's folder.
+    pub fn cache_dir(&self) -> Result<&Path, ConfigError> {
+        self.cache_dir.as_deref().ok_or(ConfigError::NoHome {
+            what: "cache",
+            flag: "--cache-dir",
+            variable: "FLAMBEAU_CACHE_DIR",
+        })
+    }
+
+    /// The channels of a backend, best first: what `[tool.flambeau.backends]` lists, else the default one.
+    #[must_use]
+    pub fn channels(&self, backend: Backend) -> Vec<Channel> {
+        let listed = &self.backends[backend as usize];
+        if listed.is_empty() {
+            vec![backend.default_channel()]
+        } else {
+            listed.clone()
+        }
+    }
+
+    /// The backend of a channel: what its table says, else what its tag implies.
+    #[must_use]
+    pub fn channel_backend(&self, channel: &Channel) -> Option<Backend> {
+        self.channels
+            .get(channel)
+            .and_then(|table| table.backend)
+            .or_else(|| channel.backend())
+    }
+
+    /// The index of a channel, without a trailing slash: what its table says, else the mirror's, else the canonical
+    /// one; none for `pip`.
+    #[must_use]
+    pub fn channel_index(&self, channel: &Channel) -> Option<String> {
+        let table = self.channels.get(channel).and_then(|table| table.index.as_ref());
+        if let Some(url) = table {
+            return Some(url.as_str().trim_end_matches('/').to_owned());
+        }
+        let canonical = channel.canonical_index()?;
+        Some(match (&self.pytorch_mirror, canonical.strip_prefix(PYTORCH_INDEX)) {
+            (Some(mirror), Some(rest)) => format!("{mirror}{rest}"),
+            _ => canonical,
+        })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        for listed in Backend::ALL {
+            for channel in &self.backends[listed as usize] {
+                if let Some(actual) = self.channel_backend(channel).filter(|actual| *actual != listed) {
+                    return Err(ConfigError::Misplaced {
+                        channel: channel.clone(),
+                        listed,
+                        actual,
+                    });
+                }
+            }
+        }
+        if let (Some(channel), Preference::Backend(wanted)) = (&self.channel, self.backend.value)
+            && let Some(actual) = self.channel_backend(&channel.value).filter(|actual| *actual != wanted)
+        {
+            return Err(ConfigError::Contradiction {
+                channel: channel.value.clone(),
+                channel_origin: channel.origin.clone(),
+                actual,
+                wanted,
+                backend_origin: self.backend.origin.clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

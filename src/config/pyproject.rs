@@ -1,0 +1,241 @@
+//! `pyproject.toml`: the parts of `[project]` that flambeau reads, and `[tool.flambeau]`.
+//!
+//! Owns: the spelling of every key of `[tool.flambeau]`.
+//! Refuses: keys that it does not know there (the message lists those it knows), values of the wrong form. What other
+//! tools own, `[project]` included, may hold anything.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer};
+use url::Url;
+
+use super::{LinkMode, Sync};
+use crate::backend::{Backend, Channel, Preference};
+use crate::fsx::{PathError, read_if_exists};
+use crate::pep::{Requirement, VersionSpecifiers};
+use crate::target::{Platform, PythonMinor};
+
+/// Why `pyproject.toml` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PyprojectError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] PathError),
+    /// It is no UTF-8 text.
+    #[error("{} is not UTF-8 text", .0.display())]
+    Encoding(PathBuf),
+    /// It is no TOML, or a value has the wrong form.
+    #[error("{}:{line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Document {
+    #[serde(default)]
+    pub(super) project: Project,
+    #[serde(default)]
+    tool: ToolTable,
+}
+
+impl Document {
+    /// Splits into what others own and what is ours.
+    pub(super) fn parts(self) -> (Project, Flambeau) {
+        (self.project, self.tool.flambeau)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Project {
+    #[serde(default, deserialize_with = "some_requirements")]
+    pub(super) dependencies: Option<Vec<String>>,
+    pub(super) requires_python: Option<VersionSpecifiers>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct ToolTable {
+    #[serde(default)]
+    flambeau: Flambeau,
+}
+
+/// `[tool.flambeau]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Flambeau {
+    #[serde(default, deserialize_with = "some_preference")]
+    pub(super) backend: Option<Preference>,
+    #[serde(default)]
+    pub(super) backends: Backends,
+    pub(super) cache_dir: Option<PathBuf>,
+    pub(super) channel: Option<Channel>,
+    #[serde(default)]
+    pub(super) channels: BTreeMap<Channel, ChannelTable>,
+    #[serde(default, deserialize_with = "requirements")]
+    pub(super) constraints: Vec<String>,
+    #[serde(default)]
+    pub(super) editable: Vec<PathBuf>,
+    #[serde(default)]
+    pub(super) index: Vec<PrivateIndex>,
+    pub(super) index_url: Option<Url>,
+    pub(super) keep_wheels: Option<bool>,
+    #[serde(default, deserialize_with = "some_link_mode")]
+    pub(super) link_mode: Option<LinkMode>,
+    #[serde(default, deserialize_with = "requirements")]
+    pub(super) overrides: Vec<String>,
+    #[serde(default)]
+    pub(super) platforms: Vec<Platform>,
+    pub(super) python: Option<String>,
+    #[serde(default)]
+    pub(super) python_versions: Vec<PythonMinor>,
+    #[serde(default, deserialize_with = "some_requirements")]
+    pub(super) requirements: Option<Vec<String>>,
+    pub(super) store_dir: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) sync: Option<Sync>,
+}
+
+/// `[tool.flambeau.backends]`: the channels of each backend, in order.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Backends {
+    #[serde(default)]
+    pub(super) cuda: Vec<Channel>,
+    #[serde(default)]
+    pub(super) rocm: Vec<Channel>,
+    #[serde(default)]
+    pub(super) cpu: Vec<Channel>,
+}
+
+/// `[tool.flambeau.channels.<tag>]`.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChannelTable {
+    pub(super) index: Option<Url>,
+    #[serde(default, deserialize_with = "some_backend")]
+    pub(super) backend: Option<Backend>,
+}
+
+/// `[[tool.flambeau.index]]`: a private index and the names that come from it and from nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivateIndex {
+    /// What messages call it.
+    pub name: String,
+    /// Its root.
+    pub url: Url,
+    /// Package names, a trailing `*` standing for any ending.
+    pub packages: Vec<String>,
+}
+
+/// Reads `<project>/pyproject.toml`; an absent file is an empty one.
+pub(super) fn read(path: &Path) -> Result<Document, PyprojectError> {
+    let Some(bytes) = read_if_exists(path)? else {
+        return Ok(Document::default());
+    };
+    let text = String::from_utf8(bytes).map_err(|_| PyprojectError::Encoding(path.to_owned()))?;
+    parse(&text, path)
+}
+
+pub(super) fn parse(text: &str, path: &Path) -> Result<Document, PyprojectError> {
+    toml::from_str(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start.min(text.len()));
+        PyprojectError::Syntax {
+            path: path.to_owned(),
+            line: 1 + text[..offset].matches('\n').count(),
+            message: error.message().trim().to_owned(),
+        }
+    })
+}
+
+fn requirements<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let items = Vec::<String>::deserialize(deserializer)?;
+    for item in &items {
+        item.parse::<Requirement>().map_err(|error| {
+            // The parser's message spans several lines, with a caret; its first line says it.
+            let why = error.to_string();
+            let why = why.lines().next().unwrap_or_default();
+            serde::de::Error::custom(format_args!("`{item}` is no requirement: {why}"))
+        })?;
+    }
+    Ok(items)
+}
+
+fn some_requirements<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    requirements(deserializer).map(Some)
+}
+
+fn some_preference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Preference>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+fn some_backend<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backend>, D::Error> {
+    match some_preference(deserializer)? {
+        Some(Preference::Backend(backend)) => Ok(Some(backend)),
+        _ => Err(serde::de::Error::custom(
+            "a channel's backend is one of CUDA, ROCm, CPU",
+        )),
+    }
+}
+
+fn some_link_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LinkMode>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_line_and_the_known_keys() {
+        let rows = [
+            (
+                "[tool.flambeau]\nbakend = \"cpu\"\n",
+                "pyproject.toml:2: unknown field `bakend`, expected one of `backend`, `backends`",
+            ),
+            ("a = 1\n[x\n", "pyproject.toml:2: "),
+            (
+                "\n\n[tool.flambeau]\nbackend = \"vulkan\"",
+                "pyproject.toml:4: `vulkan` is no GPU backend; expected one of Auto, CUDA, ROCm, CPU",
+            ),
+            (
+                "[tool.flambeau]\nchannel = \"CU118\"",
+                "pyproject.toml:2: `CU118` cannot name a channel",
+            ),
+            (
+                "[tool.flambeau]\nrequirements = [\n \"torch\",\n \"torch ==== 1\"]",
+                "pyproject.toml:2: `torch ==== 1` is no requirement",
+            ),
+            (
+                "[tool.flambeau.channels.custom]\nbackend = \"auto\"",
+                "pyproject.toml:2: a channel's backend is one of",
+            ),
+            (
+                "[tool.flambeau]\npython-versions = [\"4.1\"]",
+                "pyproject.toml:2: `4.1` is no Python minor version",
+            ),
+        ];
+        for (text, expected) in rows {
+            let error = parse(text, Path::new("pyproject.toml")).expect_err(text).to_string();
+            assert!(error.starts_with(expected), "{text}\n{error}");
+            assert!(!error.trim_end().contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_others_own_may_hold_anything() {
+        let text =
+            "[build-system]\nrequires = []\n[project]\nname = \"x\"\ndynamic = [\"version\"]\n[tool.ruff]\na = 1\n";
+        let (project, ours) = parse(text, Path::new("pyproject.toml")).expect("fine").parts();
+        assert!(project.dependencies.is_none() && ours.requirements.is_none());
+    }
+}

@@ -1,0 +1,191 @@
+//! From trees to a visible environment.
+//!
+//! Adds to the composed trees what binds them to one interpreter (`bin/python*`, `pyvenv.cfg`), the state file, and
+//! the lease file outside; then commits. Nothing here depends on where the store is or who builds.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use super::Python;
+use super::compose::{ComposeError, Conflict, LinkMode, compose};
+use super::state::{self, EnvironmentState};
+use super::tree::Tree;
+use crate::backend::{Backend, Channel};
+use crate::digest::{EnvironmentKey, FileDigest, LockfileDigest};
+use crate::fsx::{self, PathContext as _, PathError};
+use crate::store::{Shelf, Store, StoreError, Sync};
+use crate::target::Target;
+
+/// Why an environment could not be made visible.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file operation.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Laying the trees over each other.
+    #[error("cannot compose the environment")]
+    Compose(#[from] ComposeError),
+    /// The interpreter's path cannot stand in `pyvenv.cfg`.
+    #[error("the interpreter's path {} cannot be written into pyvenv.cfg", .0.display())]
+    Interpreter(PathBuf),
+}
+
+/// What an environment is, apart from its trees.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The key.
+    pub key: EnvironmentKey,
+    /// The backend of its torch.
+    pub backend: Backend,
+    /// The channel.
+    pub channel: Channel,
+    /// The target.
+    pub target: Target,
+    /// The lockfile it comes from.
+    pub lockfile: LockfileDigest,
+    /// Name and version of every package, sorted by name.
+    pub packages: Vec<(String, String)>,
+}
+
+/// The first eight hex digits of SHA-256 over the interpreter's real path, a zero byte and its full version: two
+/// interpreters never share a folder, and the key stays free of them.
+fn interpreter_tag(python: &Python) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    let bytes = [python.program.as_os_str().as_bytes(), &[0], python.version.as_bytes()].concat();
+    let mut text = FileDigest::of(&bytes).to_string();
+    text.truncate(8);
+    text
+}
+
+impl Identity {
+    /// The folder's name: `<key40>-torch-2.7.0-cu118-<i8>`.
+    #[must_use]
+    pub fn folder(&self, python: &Python) -> String {
+        format!("{}-{}-{}", self.key.short(), self.label(), interpreter_tag(python))
+    }
+
+    /// `torch-2.7.0-cu118`; `env-cpu` without torch.
+    fn label(&self) -> String {
+        let torch = self.packages.iter().find(|(name, _)| name == "torch");
+        match torch.map(|(_, version)| version.split('+').next().unwrap_or(version)) {
+            Some(version) => format!("torch-{version}-{}", self.channel),
+            None => format!("env-{}", self.channel),
+        }
+    }
+}
+
+/// Composes and publishes; returns the state and what was in conflict. Where another process was first, its
+/// environment stays.
+pub fn build(
+    store: &Store,
+    identity: &Identity,
+    python: &Python,
+    trees: &[Tree],
+    (mode, sync): (LinkMode, Sync),
+) -> Result<(EnvironmentState, Vec<Conflict>), BuildError> {
+    let staging = store.stage()?;
+    let prefix = staging.path();
+    let composed = compose(store, trees, prefix, mode)?;
+    bind(prefix, python)?;
+    let conflicts = composed.conflicts.clone();
+    let state = EnvironmentState {
+        installed_backend: identity.backend,
+        created_at: state::now(),
+        python_version: python.version.clone(),
+        installed_packages: identity
+            .packages
+            .iter()
+            .map(|(name, version)| format!("{name}=={version}"))
+            .collect(),
+        channel: identity.channel.clone(),
+        environment_key: identity.key,
+        tree_digest: composed.digest,
+        lockfile_digest: identity.lockfile,
+        target: identity.target,
+        interpreter: python.program.clone(),
+        flambeau_version: env!("CARGO_PKG_VERSION").to_owned(),
+        size_bytes: composed.bytes,
+        conflicts: composed.conflicts.into_iter().map(Into::into).collect(),
+    };
+    write(&prefix.join(state::FILE_NAME), &state.to_bytes())?;
+    let name = identity.folder(python);
+    create_lease(&store.lease_path(&name))?;
+    store.commit(staging, Shelf::Envs, &name, sync)?;
+    Ok((state, conflicts))
+}
+
+/// Ties the prefix to its interpreter, as PEP 405 has it.
+fn bind(prefix: &Path, python: &Python) -> Result<(), BuildError> {
+    let unusable = || BuildError::Interpreter(python.program.clone());
+    let home = python.program.parent().and_then(Path::to_str).ok_or_else(unusable)?;
+    if home.contains(['\n', '\r']) {
+        return Err(unusable());
+    }
+    let config = format!(
+        "home = {home}\nimplementation = CPython\nversion_info = {}\ninclude-system-site-packages = false\nflambeau = {}\n",
+        python.version,
+        env!("CARGO_PKG_VERSION"),
+    );
+    write(&prefix.join("pyvenv.cfg"), config.as_bytes())?;
+    let bin = prefix.join("bin");
+    let link = |target: &Path, name: &str| symlink(target, bin.join(name)).at("create the symlink", bin.join(name));
+    link(&python.program, "python")?;
+    link(Path::new("python"), "python3")?;
+    link(Path::new("python"), &python.minor.lib_folder())?;
+    // As venv does on 64-bit systems; some tools look there for extension modules.
+    symlink("lib", prefix.join("lib64")).at("create the symlink", prefix.join("lib64"))?;
+    Ok(())
+}
+
+fn write(path: &Path, contents: &[u8]) -> Result<(), PathError> {
+    use std::io::Write as _;
+    let mut file = fsx::create_store_file(path, false)?;
+    file.write_all(contents).at("write", path)?;
+    fsx::stamp(&file).at("set the time of", path)
+}
+
+/// Processes open the lease file to hold a shared flock on it; any user may.
+fn create_lease(path: &Path) -> Result<(), PathError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .at("create", path)?;
+    // Another user's lease file serves as well as ours.
+    file.set_permissions(std::fs::Permissions::from_mode(0o644)).ok();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::PythonMinor;
+
+    #[test]
+    fn folder_names_tell_key_torch_channel_and_interpreter() {
+        let python = |program: &str, version: &str| Python {
+            program: program.into(),
+            version: version.to_owned(),
+            minor: PythonMinor::new(11),
+            cache_tag: "cpython-311".to_owned(),
+        };
+        let mut identity = Identity {
+            key: EnvironmentKey::from_bytes([0xab; 32]),
+            backend: Backend::Cuda,
+            channel: "cu118".parse().expect("a channel"),
+            target: "cp311-linux_x86_64".parse().expect("a target"),
+            lockfile: LockfileDigest::of(b""),
+            packages: vec![("torch".to_owned(), "2.7.0+cu118".to_owned())],
+        };
+        let name = identity.folder(&python("/usr/bin/python3.11", "3.11.7"));
+        assert_eq!(name, format!("{}-torch-2.7.0-cu118-5e6d7ba7", "ab".repeat(20)));
+        assert_ne!(identity.folder(&python("/usr/bin/python3.11", "3.11.8")), name);
+        assert_ne!(identity.folder(&python("/opt/python3.11", "3.11.7")), name);
+        identity.packages.clear();
+        assert!(identity.folder(&python("/a", "1")).contains("-env-cu118-"));
+    }
+}

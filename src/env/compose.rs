@@ -1,0 +1,293 @@
+//! Composition: wheel trees laid over each other into one virtual environment.
+//!
+//! The rule. A folder to which only one tree contributes, and which holds no native or executable file at any depth,
+//! is one symlink to the tree. Every other folder is real, because shared objects find each other by
+//! `$ORIGIN/../../nvidia/…` and the kernel resolves `..` physically; files in real folders are hard-linked, or
+//! reflinked or copied where that is refused. `*.dist-info` folders are always real, since tools overlook linked ones.
+//! Two trees with one path and the same bytes are fine; with different bytes the later package name wins, and the
+//! conflict is reported.
+//! Refuses: a tree that brings a file of flambeau's own.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use super::runtime;
+use super::tree::{Tree, TreeError};
+use crate::digest::TreeDigest;
+use crate::fsx::{self, PathContext as _, PathError};
+use crate::store::{Shelf, Store};
+use crate::wheel::manifest::{FileFact, Folder};
+
+/// How the files of an environment relate to the trees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LinkMode {
+    /// The rule above: symlinked folders where that is safe, hard links elsewhere.
+    #[default]
+    Symlink,
+    /// Every folder is real, every file a hard link.
+    Hardlink,
+    /// Every folder is real, every file shares its blocks copy-on-write.
+    Reflink,
+    /// Every folder is real, every file a copy: nothing in the environment depends on the store.
+    Copy,
+}
+
+/// Why composing failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// A file operation.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Reading a tree.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// A wheel brings a file that is flambeau's.
+    #[error("{package} brings `{path}`, which belongs to the environment itself")]
+    Reserved {
+        /// The package.
+        package: String,
+        /// The path below the prefix.
+        path: String,
+    },
+    /// One path is a file in one tree and a folder in another.
+    #[error("`{path}` is a file in {file} and a folder in {folder}")]
+    Kinds {
+        /// The path below the prefix.
+        path: String,
+        /// The package that has a file there.
+        file: String,
+        /// The package that has a folder there.
+        folder: String,
+    },
+}
+
+/// Two packages that bring different files for one path.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Conflict {
+    /// The path below the prefix.
+    pub path: String,
+    /// The package whose file is in the environment.
+    pub winner: String,
+    /// The package whose file is not.
+    pub loser: String,
+}
+
+/// What was composed.
+#[derive(Debug, Clone)]
+pub struct Composed {
+    /// Digest of the logical tree.
+    pub digest: TreeDigest,
+    /// Bytes of all files, shared or not.
+    pub bytes: u64,
+    /// Sorted by path.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// Lays `trees` over each other below `prefix`, an empty folder two levels below the store (`tmp/<x>`, as deep as
+/// `envs/<name>`, so that relative links hold after the rename).
+pub fn compose(store: &Store, trees: &[Tree], prefix: &Path, mode: LinkMode) -> Result<Composed, ComposeError> {
+    let mut order: Vec<usize> = (0..trees.len()).collect();
+    order.sort_by(|left, right| trees[*left].facts.name.cmp(&trees[*right].facts.name));
+    let mut composer = Composer {
+        store,
+        trees,
+        prefix,
+        mode,
+        conflicts: Vec::new(),
+    };
+    // A real tree needs every file's name, so nothing stays folded.
+    let unfolded: Vec<Folder> = if mode == LinkMode::Symlink {
+        Vec::new()
+    } else {
+        order
+            .iter()
+            .map(|tree| composer.unfolded(*tree, ""))
+            .collect::<Result<_, _>>()?
+    };
+    let contributors: Vec<(usize, &Folder)> = order
+        .iter()
+        .enumerate()
+        .map(|(at, tree)| (*tree, unfolded.get(at).unwrap_or(&trees[*tree].facts.root)))
+        .collect();
+    let (digest, bytes) = composer.real_folder("", &contributors)?;
+    let mut conflicts = composer.conflicts;
+    conflicts.sort_by(|left, right| left.path.cmp(&right.path));
+    Ok(Composed {
+        digest: digest.unwrap_or(TreeDigest::of(b"")),
+        bytes,
+        conflicts,
+    })
+}
+
+struct Composer<'a> {
+    store: &'a Store,
+    trees: &'a [Tree],
+    prefix: &'a Path,
+    mode: LinkMode,
+    conflicts: Vec<Conflict>,
+}
+
+fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{folder}/{name}")
+    }
+}
+
+/// The folders of every environment that are real whatever they hold.
+fn is_skeleton(path: &str) -> bool {
+    matches!(path, "bin" | "lib")
+        || (path.starts_with("lib/python") && path.matches('/').count() <= 2 && {
+            let mut parts = path.split('/').skip(2);
+            parts.next().is_none_or(|name| name == "site-packages")
+        })
+}
+
+impl Composer<'_> {
+    /// Where a path of a tree is.
+    fn in_tree(&self, tree: usize, path: &str) -> PathBuf {
+        self.store
+            .path(Shelf::Wheels, &self.trees[tree].name)
+            .join("root")
+            .join(path)
+    }
+
+    fn package(&self, tree: usize) -> String {
+        self.trees[tree].facts.name.clone()
+    }
+
+    /// The folder at `path` of a tree with all its content, from the full manifest.
+    fn unfolded(&self, tree: usize, path: &str) -> Result<Folder, ComposeError> {
+        let manifest = self.trees[tree].manifest(self.store)?;
+        let mut folder = Folder::of_files(&manifest.files);
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            folder = folder.folders.remove(part).unwrap_or_default();
+        }
+        Ok(folder)
+    }
+
+    /// Fills the real folder at `path`; returns its digest and bytes.
+    fn real_folder(
+        &mut self,
+        path: &str,
+        contributors: &[(usize, &Folder)],
+    ) -> Result<(Option<TreeDigest>, u64), ComposeError> {
+        let mut files: BTreeMap<&str, (usize, &FileFact)> = BTreeMap::new();
+        let mut folders: BTreeMap<&str, Vec<(usize, &Folder)>> = BTreeMap::new();
+        for (tree, folder) in contributors {
+            for (name, file) in &folder.files {
+                self.place_file(path, name, *tree, file, &mut files)?;
+            }
+            for (name, child) in &folder.folders {
+                folders.entry(name).or_default().push((*tree, child));
+            }
+        }
+        let mut merged = Folder::default();
+        for (name, (tree, fact)) in &files {
+            if let Some(contributors) = folders.get(name) {
+                let folder = self.package(contributors[0].0);
+                return Err(ComposeError::Kinds {
+                    path: join(path, name),
+                    file: self.package(*tree),
+                    folder,
+                });
+            }
+            let target = self.prefix.join(join(path, name));
+            self.link_file(&self.in_tree(*tree, &join(path, name)), &target, fact.executable)?;
+            merged.bytes += fact.size;
+            merged.files.insert((*name).to_owned(), (*fact).clone());
+        }
+        for (name, contributors) in folders {
+            let (digest, bytes) = self.folder(&join(path, name), &contributors)?;
+            merged.bytes += bytes;
+            merged.folders.insert(
+                name.to_owned(),
+                Folder {
+                    digest,
+                    ..Folder::default()
+                },
+            );
+        }
+        Ok((merged.content_digest(), merged.bytes))
+    }
+
+    fn place_file<'f>(
+        &mut self,
+        path: &str,
+        name: &'f str,
+        tree: usize,
+        fact: &'f FileFact,
+        files: &mut BTreeMap<&'f str, (usize, &'f FileFact)>,
+    ) -> Result<(), ComposeError> {
+        let place = join(path, name);
+        if runtime::owns(&place) && self.trees[tree].facts.name != runtime::NAME {
+            return Err(ComposeError::Reserved {
+                package: self.package(tree),
+                path: place,
+            });
+        }
+        if let Some((other, existing)) = files.insert(name, (tree, fact)) {
+            // Contributors come in the order of their names, so the later one wins by taking the place.
+            if existing.digest != fact.digest || existing.executable != fact.executable {
+                let (winner, loser) = (self.package(tree), self.package(other));
+                self.conflicts.push(Conflict {
+                    path: place,
+                    winner,
+                    loser,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn folder(
+        &mut self,
+        path: &str,
+        contributors: &[(usize, &Folder)],
+    ) -> Result<(Option<TreeDigest>, u64), ComposeError> {
+        if let [(tree, folder)] = contributors
+            && self.mode == LinkMode::Symlink
+            && !folder.real
+            && !is_skeleton(path)
+        {
+            self.link_folder(*tree, path)?;
+            return Ok((folder.digest, folder.bytes));
+        }
+        let target = self.prefix.join(path);
+        std::fs::create_dir(&target).at("create the folder", &target)?;
+        // Folders that were folded for lack of a second contributor show their content now.
+        let mut opened: Vec<Option<Folder>> = Vec::with_capacity(contributors.len());
+        for (tree, folder) in contributors {
+            opened.push(if folder.folded {
+                Some(self.unfolded(*tree, path)?)
+            } else {
+                None
+            });
+        }
+        let contributors: Vec<(usize, &Folder)> = contributors
+            .iter()
+            .zip(&opened)
+            .map(|((tree, folder), opened)| (*tree, opened.as_ref().unwrap_or(folder)))
+            .collect();
+        self.real_folder(path, &contributors)
+    }
+
+    /// A relative symlink, so that the store can be moved as a whole.
+    fn link_folder(&self, tree: usize, path: &str) -> Result<(), ComposeError> {
+        let up = "../".repeat(path.matches('/').count() + 2);
+        let target = format!("{up}{}/{}/root/{path}", Shelf::Wheels.folder(), self.trees[tree].name);
+        let link = self.prefix.join(path);
+        Ok(symlink(target, &link).at("create the symlink", &link)?)
+    }
+
+    fn link_file(&self, source: &Path, target: &Path, executable: bool) -> Result<(), ComposeError> {
+        let place = match self.mode {
+            LinkMode::Symlink | LinkMode::Hardlink => fsx::link_or_copy,
+            LinkMode::Reflink => fsx::reflink_or_copy,
+            LinkMode::Copy => fsx::copy_store_file,
+        };
+        Ok(place(source, target, executable)?)
+    }
+}

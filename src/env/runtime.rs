@@ -1,0 +1,96 @@
+//! What flambeau itself puts into every environment: the start-up hook and the activate scripts.
+//!
+//! They are a tree of the store like any wheel's, made once for each Python minor version, so an environment links to
+//! them and its bytecode is compiled once. The tree has no dist-info: no tool lists it as a package.
+
+use super::tree::{Tree, TreeError, Trees};
+use crate::digest::{Hasher, WheelDigest};
+use crate::fsx::PathContext as _;
+use crate::relpath::RelPath;
+use crate::wheel::manifest::FileRow;
+use crate::wheel::unpack::{Layout, sources, write_new};
+
+/// The package name that stands in the facts of the tree.
+pub const NAME: &str = "flambeau-runtime";
+
+/// The line that Python runs at every start. Its name sorts before those of packages, whose lines then already see the
+/// resolved environment.
+const HOOK_LINE: &str = "import _flambeau; _flambeau.pin()\n";
+
+/// Path below the prefix and contents; `{site}` is site-packages.
+const FILES: &[(&str, &str)] = &[
+    ("{site}/00-flambeau.pth", HOOK_LINE),
+    ("{site}/_flambeau.py", include_str!("runtime/_flambeau.py")),
+    ("bin/activate", include_str!("runtime/activate")),
+    ("bin/activate.fish", include_str!("runtime/activate.fish")),
+];
+
+/// Whether a path below the prefix belongs to flambeau: no wheel may bring it.
+#[must_use]
+pub fn owns(path: &str) -> bool {
+    path == "pyvenv.cfg"
+        || path == "environment_state.json"
+        || FILES.iter().any(|(pattern, _)| match pattern.strip_prefix("{site}/") {
+            Some(name) => path
+                .rsplit_once('/')
+                .is_some_and(|(folder, file)| file == name && folder.ends_with("/site-packages")),
+            None => path == *pattern,
+        })
+}
+
+impl Trees<'_> {
+    /// The runtime's tree, made where it is not visible yet.
+    pub fn runtime(&self) -> Result<Tree, TreeError> {
+        let layout = Layout::new(self.python.minor);
+        let mut hasher = Hasher::new();
+        for (path, contents) in FILES {
+            hasher.update(path.as_bytes());
+            hasher.update(&[0]);
+            hasher.update(contents.as_bytes());
+            hasher.update(&[0]);
+        }
+        let digest = WheelDigest::from_bytes(hasher.finish());
+        let version = super::FORM.to_string();
+        let name = format!(
+            "{}-flambeau_runtime-{version}-{}",
+            digest.short(),
+            self.python.cache_tag
+        );
+        if let Some(tree) = self.find_named(name.clone())? {
+            return Ok(tree);
+        }
+        let _guard = self.store.guard(&name, self.reporter)?;
+        if let Some(tree) = self.find_named(name.clone())? {
+            return Ok(tree);
+        }
+        let staging = self.store.stage()?;
+        let root = staging.path().join("root");
+        let mut files: Vec<FileRow> = Vec::new();
+        for (pattern, contents) in FILES {
+            let refused = |source| TreeError::Refused {
+                file: NAME.to_owned(),
+                source: Box::new(source),
+            };
+            let path = pattern.replace("{site}", &layout.site_packages());
+            let path = RelPath::new(&path).map_err(|error| refused(crate::wheel::unpack::UnpackError::Name(error)))?;
+            let target = root.join(&path);
+            if let Some(folder) = target.parent() {
+                std::fs::create_dir_all(folder).at("create the folder", folder)?;
+            }
+            files.push(write_new(&root, path, contents.as_bytes(), false).map_err(refused)?);
+        }
+        let compiled = self.compilers.compile(&root, sources(&files, layout));
+        files.extend(compiled.map_err(|source| TreeError::Bytecode {
+            file: NAME.to_owned(),
+            source,
+        })?);
+        files.sort_by(|left, right| left.path.cmp(&right.path));
+        let facts = self.commit(
+            &name,
+            staging,
+            files,
+            (NAME.to_owned(), version, NAME.to_owned(), digest),
+        )?;
+        Ok(Tree { name, facts })
+    }
+}

@@ -1,0 +1,180 @@
+//! `environment_state.json`: what an environment is, for people and for programs that embed it.
+//!
+//! The seed's four fields come first, in pascal case and a stable order, two spaces of indentation, one newline at the
+//! end. Unknown fields are ignored when it is read, so that an older flambeau reads a newer one's environments.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::compose::Conflict;
+use crate::backend::{Backend, Channel};
+use crate::digest::{EnvironmentKey, LockfileDigest, TreeDigest};
+use crate::fsx::{self, PathError};
+use crate::target::Target;
+
+/// The file's name, in the environment and as the project's link to it.
+pub const FILE_NAME: &str = "environment_state.json";
+
+/// A state file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Reading it.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// It is not there.
+    #[error("{} does not exist", .0.display())]
+    Missing(PathBuf),
+    /// It is not what flambeau writes.
+    #[error("{} is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// The document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct EnvironmentState {
+    /// `CUDA`, `ROCm` or `CPU`.
+    pub installed_backend: Backend,
+    /// When it was composed, RFC 3339 in UTC with seconds.
+    pub created_at: String,
+    /// Full version of the Python it is bound to.
+    pub python_version: String,
+    /// `torch==2.7.0+cu118`, sorted by name.
+    pub installed_packages: Vec<String>,
+    /// The channel that the PyTorch family came from.
+    pub channel: Channel,
+    /// The environment key.
+    pub environment_key: EnvironmentKey,
+    /// Digest of the logical tree.
+    pub tree_digest: TreeDigest,
+    /// Digest of the lockfile it was built from.
+    pub lockfile_digest: LockfileDigest,
+    /// The target.
+    pub target: Target,
+    /// Real path of the Python it is bound to.
+    pub interpreter: PathBuf,
+    /// Version of the flambeau that composed it.
+    pub flambeau_version: String,
+    /// Bytes of all its files, shared or not.
+    pub size_bytes: u64,
+    /// Paths that two packages wanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<StateConflict>,
+}
+
+/// A path that two packages wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct StateConflict {
+    /// The path below the environment.
+    pub path: String,
+    /// Whose file is there.
+    pub winner: String,
+    /// Whose file is not.
+    pub loser: String,
+}
+
+impl From<Conflict> for StateConflict {
+    fn from(Conflict { path, winner, loser }: Conflict) -> Self {
+        Self { path, winner, loser }
+    }
+}
+
+impl EnvironmentState {
+    /// The bytes of the file.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Every field is text, a number or a list of them, so that serialising never fails.
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads the state of the environment at `env`.
+    pub fn read(env: &Path) -> Result<Self, StateError> {
+        let path = env.join(FILE_NAME);
+        let bytes = fsx::read_if_exists(&path)?.ok_or_else(|| StateError::Missing(path.clone()))?;
+        serde_json::from_slice(&bytes).map_err(|source| StateError::Damaged { path, source })
+    }
+}
+
+/// The time now, RFC 3339 in UTC, to the second. `SOURCE_DATE_EPOCH` is for images and archives, not for this.
+#[must_use]
+pub fn now() -> String {
+    let now = jiff::Timestamp::now();
+    now.round(jiff::Unit::Second).unwrap_or(now).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_form() {
+        let state = EnvironmentState {
+            installed_backend: Backend::Rocm,
+            created_at: "2025-05-01T12:00:00Z".to_owned(),
+            python_version: "3.11.7".to_owned(),
+            installed_packages: vec!["torch==2.7.0+rocm6.3".to_owned()],
+            channel: "rocm6.3".parse().expect("a channel"),
+            environment_key: EnvironmentKey::from_bytes([1; 32]),
+            tree_digest: TreeDigest::from_bytes([2; 32]),
+            lockfile_digest: LockfileDigest::from_bytes([3; 32]),
+            target: "cp311-manylinux_2_28_x86_64".parse().expect("a target"),
+            interpreter: "/usr/bin/python3.11".into(),
+            flambeau_version: "0.1.0".to_owned(),
+            size_bytes: 12,
+            conflicts: Vec::new(),
+        };
+        let one = "01".repeat(32);
+        let (two, three) = ("02".repeat(32), "03".repeat(32));
+        let expected = format!(
+            r#"{{
+  "InstalledBackend": "ROCm",
+  "CreatedAt": "2025-05-01T12:00:00Z",
+  "PythonVersion": "3.11.7",
+  "InstalledPackages": [
+    "torch==2.7.0+rocm6.3"
+  ],
+  "Channel": "rocm6.3",
+  "EnvironmentKey": "{one}",
+  "TreeDigest": "{two}",
+  "LockfileDigest": "{three}",
+  "Target": "cp311-manylinux_2_28_x86_64",
+  "Interpreter": "/usr/bin/python3.11",
+  "FlambeauVersion": "0.1.0",
+  "SizeBytes": 12
+}}
+"#
+        );
+        assert_eq!(String::from_utf8(state.to_bytes()).expect("text"), expected);
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(matches!(
+            EnvironmentState::read(folder.path()),
+            Err(StateError::Missing(_))
+        ));
+        std::fs::write(folder.path().join(FILE_NAME), &expected).expect("written");
+        assert_eq!(EnvironmentState::read(folder.path()).expect("read"), state);
+        std::fs::write(folder.path().join(FILE_NAME), &expected[..80]).expect("written");
+        assert!(matches!(
+            EnvironmentState::read(folder.path()),
+            Err(StateError::Damaged { .. })
+        ));
+    }
+
+    #[test]
+    fn times_are_utc_to_the_second() {
+        let text = now();
+        assert!(
+            text.ends_with('Z') && text.len() == "2025-05-01T12:00:00Z".len(),
+            "{text}"
+        );
+    }
+}

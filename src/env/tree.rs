@@ -1,0 +1,421 @@
+//! Wheel trees: one wheel unpacked into the store, with bytecode for one Python minor version.
+//!
+//! `wheels/<sha256[..40]>-<name>-<version>-<cache tag>/` holds `root/` (in the shape of a prefix), `manifest.json` and
+//! `facts.json`. A second Python version hard-links the files of the first tree and adds only bytecode and RECORD.
+//! Refuses: a wheel file whose bytes are not those of its digest, and whatever [`crate::wheel`] refuses.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::bytecode::{BytecodeError, Compilers};
+use super::{FORM, Python};
+use crate::digest::{FileDigest, WheelDigest, hash_reader};
+use crate::fsx::{self, PathContext as _, PathError};
+use crate::pep::WheelFilename;
+use crate::progress::{Event, Reporter};
+use crate::relpath::RelPath;
+use crate::store::{Shelf, Staging, Store, StoreError, Sync, Trust};
+use crate::wheel::archive::{Archive, LocalFile};
+use crate::wheel::manifest::{Facts, FileRow, Folder, Manifest, SCHEMA};
+use crate::wheel::unpack::{self, Layout, UnpackError, Unpacked};
+
+/// Why a tree could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file operation.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The bytes are not those of the digest.
+    #[error("{} has the digest {actual}; the lockfile has {expected}", path.display())]
+    Digest {
+        /// The wheel file.
+        path: PathBuf,
+        /// What the lockfile states.
+        expected: WheelDigest,
+        /// What the file has.
+        actual: WheelDigest,
+    },
+    /// The wheel is refused.
+    #[error("the wheel {file} is refused")]
+    Refused {
+        /// The wheel's file name.
+        file: String,
+        /// Why.
+        #[source]
+        source: Box<UnpackError>,
+    },
+    /// Too little space for the unpacked files.
+    #[error("unpacking {file} needs {needed} bytes; {} has {free} bytes free", store.display())]
+    NoSpace {
+        /// The wheel's file name.
+        file: String,
+        /// Bytes that will be written.
+        needed: u64,
+        /// The store.
+        store: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// Bytecode.
+    #[error("cannot compile the bytecode of {file}")]
+    Bytecode {
+        /// The wheel's file name.
+        file: String,
+        /// Why.
+        #[source]
+        source: BytecodeError,
+    },
+    /// A document of a tree cannot be read.
+    #[error("{} is damaged", path.display())]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// The wheel that a tree is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct WheelId<'a> {
+    /// The parsed file name.
+    pub filename: &'a WheelFilename,
+    /// The file name as the index wrote it.
+    pub file: &'a str,
+    /// SHA-256 of the file.
+    pub digest: WheelDigest,
+}
+
+/// A visible tree.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// The folder's name on the shelf `wheels/`.
+    pub name: String,
+    /// What composing needs.
+    pub facts: Facts,
+}
+
+impl Tree {
+    /// Reads the full manifest.
+    pub fn manifest(&self, store: &Store) -> Result<Manifest, TreeError> {
+        read_document(&store.path(Shelf::Wheels, &self.name).join("manifest.json"))
+    }
+}
+
+/// Makes and finds trees for one interpreter.
+pub struct Trees<'a> {
+    /// Where they are.
+    pub store: &'a Store,
+    /// The interpreter whose bytecode they hold.
+    pub python: &'a Python,
+    /// The workers that compile it.
+    pub compilers: &'a Compilers,
+    /// Who watches.
+    pub reporter: &'a dyn Reporter,
+    /// When trees reach the disk.
+    pub sync: Sync,
+}
+
+/// The end of a tree's name: the cache tag, and the form where it is not the first.
+fn tag(python: &Python) -> String {
+    if FORM == 1 {
+        python.cache_tag.clone()
+    } else {
+        format!("{}.{FORM}", python.cache_tag)
+    }
+}
+
+/// The folder name of a wheel's tree.
+#[must_use]
+pub fn tree_name(wheel: &WheelId<'_>, python: &Python) -> String {
+    let WheelFilename { name, version, .. } = wheel.filename;
+    format!(
+        "{}-{}-{version}-{}",
+        wheel.digest.short(),
+        name.as_dist_info_name(),
+        tag(python)
+    )
+}
+
+fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T, TreeError> {
+    let bytes = std::fs::read(path).at("read", path)?;
+    serde_json::from_slice(&bytes).map_err(|source| TreeError::Document {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn write_document(folder: &Path, name: &str, document: &impl Serialize) -> Result<(), TreeError> {
+    use std::io::Write as _;
+    let path = folder.join(name);
+    let bytes = serde_json::to_vec(document).map_err(|source| TreeError::Document {
+        path: path.clone(),
+        source,
+    })?;
+    let mut file = fsx::create_store_file(&path, false)?;
+    file.write_all(&bytes).at("write", &path)?;
+    fsx::stamp(&file).at("set the time of", &path)?;
+    Ok(())
+}
+
+/// Compares every file below `root` with the manifest, on all cores. Returns the paths that differ.
+#[must_use]
+pub fn damaged_files(root: &Path, manifest: &Manifest) -> Vec<RelPath> {
+    let intact = |row: &FileRow| {
+        let read = File::open(root.join(&row.path)).and_then(hash_reader);
+        read.is_ok_and(|(digest, size)| size == row.size && FileDigest::from_bytes(digest) == row.digest)
+    };
+    manifest
+        .files
+        .par_iter()
+        .filter(|row| !intact(row))
+        .map(|row| row.path.clone())
+        .collect()
+}
+
+impl Trees<'_> {
+    /// The visible tree of a wheel. One that a crash may have damaged is verified first, and taken away if it is.
+    pub fn find(&self, wheel: &WheelId<'_>) -> Result<Option<Tree>, TreeError> {
+        self.find_named(tree_name(wheel, self.python))
+    }
+
+    pub(super) fn find_named(&self, name: String) -> Result<Option<Tree>, TreeError> {
+        if !self.store.has(Shelf::Wheels, &name) {
+            return Ok(None);
+        }
+        let folder = self.store.path(Shelf::Wheels, &name);
+        if self.store.trust(Shelf::Wheels, &name)? == Trust::Unknown {
+            let _guard = self.store.guard(&name, self.reporter)?;
+            let manifest: Result<Manifest, _> = read_document(&folder.join("manifest.json"));
+            if manifest.is_ok_and(|manifest| damaged_files(&folder.join("root"), &manifest).is_empty()) {
+                self.store.mark_synced(Shelf::Wheels, &name)?;
+            } else {
+                let message = format!("{name} did not survive a crash of this machine and is made again");
+                self.reporter.event(Event::Warning { message: &message });
+                self.store.discard(Shelf::Wheels, &name)?;
+                return Ok(None);
+            }
+        }
+        let facts: Facts = read_document(&folder.join("facts.json"))?;
+        Ok(Some(Tree { name, facts }))
+    }
+
+    /// The tree of a wheel, made from the file at `path` where it is not visible yet. `hashed` says that this run has
+    /// already compared the file with its digest.
+    pub fn make(&self, wheel: &WheelId<'_>, path: &Path, hashed: bool) -> Result<Tree, TreeError> {
+        let name = tree_name(wheel, self.python);
+        let guard = self.store.guard(&name, self.reporter)?;
+        // Another process may have made it while this one waited.
+        if let Some(tree) = self.find_unguarded(&name)? {
+            return Ok(tree);
+        }
+        if !hashed {
+            check_digest(path, wheel.digest)?;
+        }
+        let staging = self.store.stage()?;
+        let unpacked = self.unpack(wheel, path, &staging)?;
+        let tree = self.publish(name, wheel, staging, unpacked)?;
+        drop(guard);
+        Ok(tree)
+    }
+
+    /// The tree of a wheel, made from the tree that another Python version already has: no wheel file is needed.
+    pub fn adopt(&self, wheel: &WheelId<'_>) -> Result<Option<Tree>, TreeError> {
+        let name = tree_name(wheel, self.python);
+        let Some(donor) = self.donor(wheel, &name)? else {
+            return Ok(None);
+        };
+        let _guard = self.store.guard(&name, self.reporter)?;
+        if let Some(tree) = self.find_unguarded(&name)? {
+            return Ok(Some(tree));
+        }
+        let staging = self.store.stage()?;
+        let unpacked = self.link_from(&donor, &staging)?;
+        self.publish(name, wheel, staging, unpacked).map(Some)
+    }
+
+    fn find_unguarded(&self, name: &str) -> Result<Option<Tree>, TreeError> {
+        if !self.store.has(Shelf::Wheels, name) {
+            return Ok(None);
+        }
+        let facts: Facts = read_document(&self.store.path(Shelf::Wheels, name).join("facts.json"))?;
+        Ok(Some(Tree {
+            name: name.to_owned(),
+            facts,
+        }))
+    }
+
+    /// A tree of the same wheel for another Python version.
+    fn donor(&self, wheel: &WheelId<'_>, own: &str) -> Result<Option<String>, TreeError> {
+        let stem = own.strip_suffix(&tag(self.python)).unwrap_or(own);
+        let prefix = format!("{}-", wheel.digest.short());
+        let names = self.store.names(Shelf::Wheels)?;
+        let same_form = |name: &str| FORM == 1 || name.ends_with(&format!(".{FORM}"));
+        let donor = names
+            .into_iter()
+            .find(|name| name.starts_with(&prefix) && name.starts_with(stem) && same_form(name));
+        let trusted = donor.filter(|name| {
+            self.store
+                .trust(Shelf::Wheels, name)
+                .is_ok_and(|trust| trust != Trust::Unknown)
+        });
+        Ok(trusted)
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::new(self.python.minor)
+    }
+
+    fn unpack(&self, wheel: &WheelId<'_>, path: &Path, staging: &Staging) -> Result<Unpacked, TreeError> {
+        let refused = |source| TreeError::Refused {
+            file: wheel.file.to_owned(),
+            source: Box::new(source),
+        };
+        let file = File::open(path).and_then(LocalFile::new).at("open", path)?;
+        let archive = Archive::open(file).map_err(|error| refused(error.into()))?;
+        let plan = unpack::plan(&archive, wheel.filename, self.layout()).map_err(refused)?;
+        let free = fsx::free_bytes(self.store.root())?;
+        if plan.bytes() > free {
+            let store = self.store.root().to_owned();
+            return Err(TreeError::NoSpace {
+                file: wheel.file.to_owned(),
+                needed: plan.bytes(),
+                store,
+                free,
+            });
+        }
+        let root = staging.path().join("root");
+        std::fs::create_dir(&root).at("create the folder", &root)?;
+        plan.write(&root).map_err(|error| match error {
+            UnpackError::Path(error) => TreeError::Path(error),
+            error => refused(error),
+        })
+    }
+
+    fn link_from(&self, donor: &str, staging: &Staging) -> Result<Unpacked, TreeError> {
+        let folder = self.store.path(Shelf::Wheels, donor);
+        let manifest: Manifest = read_document(&folder.join("manifest.json"))?;
+        let root = staging.path().join("root");
+        let mut files = Vec::with_capacity(manifest.files.len());
+        let mut made = std::collections::BTreeSet::new();
+        let mut dist_info = None;
+        for row in manifest.files.into_iter().filter(|row| !row.is_bytecode()) {
+            let path = relocate(&row.path, &self.python.minor.lib_folder());
+            let parent = path.as_str().rsplit_once('/').map(|(parent, _)| parent.to_owned());
+            if let Some(parent) = parent {
+                if path.as_str().ends_with(".dist-info/RECORD") && parent.matches('/').count() == 3 {
+                    dist_info = RelPath::new(&parent).ok();
+                    continue;
+                }
+                if made.insert(parent.clone()) {
+                    fsx::create_dir_all(&root.join(parent))?;
+                }
+            }
+            let (source, target) = (folder.join("root").join(&row.path), root.join(&path));
+            fsx::link_or_copy(&source, &target, row.executable)?;
+            files.push(FileRow { path, ..row });
+        }
+        let site = self.layout().site_packages();
+        let dist_info = dist_info.unwrap_or(RelPath::new(&site).map_err(|error| TreeError::Refused {
+            file: donor.to_owned(),
+            source: Box::new(UnpackError::Name(error)),
+        })?);
+        Ok(Unpacked::new(files, dist_info, self.layout()))
+    }
+
+    /// Compiles, writes RECORD and the documents, and commits.
+    fn publish(
+        &self,
+        name: String,
+        wheel: &WheelId<'_>,
+        staging: Staging,
+        unpacked: Unpacked,
+    ) -> Result<Tree, TreeError> {
+        let root = staging.path().join("root");
+        let bytecode = self
+            .compilers
+            .compile(&root, unpacked.sources())
+            .map_err(|source| TreeError::Bytecode {
+                file: wheel.file.to_owned(),
+                source,
+            })?;
+        let files = unpacked.finish(&root, bytecode).map_err(|source| TreeError::Refused {
+            file: wheel.file.to_owned(),
+            source: Box::new(source),
+        })?;
+        let WheelFilename {
+            name: package, version, ..
+        } = wheel.filename;
+        let identity = (
+            package.to_string(),
+            version.to_string(),
+            wheel.file.to_owned(),
+            wheel.digest,
+        );
+        let facts = self.commit(&name, staging, files, identity)?;
+        self.reporter.event(Event::Unpacked { file: wheel.file });
+        Ok(Tree { name, facts })
+    }
+
+    /// Writes the documents of a staged tree and makes it visible. `identity`: name, version, file, digest.
+    pub(super) fn commit(
+        &self,
+        name: &str,
+        staging: Staging,
+        files: Vec<FileRow>,
+        identity: (String, String, String, WheelDigest),
+    ) -> Result<Facts, TreeError> {
+        let mut root = Folder::of_files(&files);
+        root.fold();
+        let (package, version, file, wheel) = identity;
+        let compiled_by = self.python.version.clone();
+        let facts = Facts {
+            schema: SCHEMA,
+            name: package,
+            version,
+            file,
+            wheel,
+            compiled_by,
+            root,
+        };
+        write_document(staging.path(), "manifest.json", &Manifest { schema: SCHEMA, files })?;
+        write_document(staging.path(), "facts.json", &facts)?;
+        self.store.commit(staging, Shelf::Wheels, name, self.sync)?;
+        Ok(facts)
+    }
+}
+
+/// The same path for another Python version: only the folder `python3.X` of the layout differs.
+fn relocate(path: &RelPath, lib_folder: &str) -> RelPath {
+    let parts: Vec<&str> = path.components().collect();
+    let at = match parts.as_slice() {
+        ["lib", _, "site-packages", ..] => 1,
+        ["include", "site", _, ..] => 2,
+        _ => return path.clone(),
+    };
+    let mut parts = parts;
+    parts[at] = lib_folder;
+    RelPath::new(&parts.join("/")).unwrap_or_else(|_| path.clone())
+}
+
+fn check_digest(path: &Path, expected: WheelDigest) -> Result<(), TreeError> {
+    let (bytes, _) = File::open(path).and_then(hash_reader).at("read", path)?;
+    let actual = WheelDigest::from_bytes(bytes);
+    if actual == expected {
+        Ok(())
+    } else {
+        Err(TreeError::Digest {
+            path: path.to_owned(),
+            expected,
+            actual,
+        })
+    }
+}

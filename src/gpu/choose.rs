@@ -1,0 +1,360 @@
+//! The decision: a function of what is wanted and what was found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::nvidia::judge::Fit;
+use super::{Accelerator, Decision, Facts, PciDevice, Reason, Verdict, amd, nvidia};
+use crate::backend::{Backend, Channel, Preference};
+use crate::pep::Version;
+
+/// The channels of each backend, best first; no list is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channels {
+    /// CUDA's.
+    pub cuda: Vec<Channel>,
+    /// ROCm's.
+    pub rocm: Vec<Channel>,
+    /// CPU's.
+    pub cpu: Vec<Channel>,
+    /// Those without a lockfile, in a project that has lockfiles; they are passed over where another one is locked.
+    pub unlocked: BTreeSet<Channel>,
+}
+
+impl Default for Channels {
+    fn default() -> Self {
+        let list = |backend: Backend| vec![backend.default_channel()];
+        Self {
+            cuda: list(Backend::Cuda),
+            rocm: list(Backend::Rocm),
+            cpu: list(Backend::Cpu),
+            unlocked: BTreeSet::new(),
+        }
+    }
+}
+
+impl Channels {
+    /// The channels of `backend` that may be taken.
+    fn of(&self, backend: Backend) -> Vec<Channel> {
+        let listed = match backend {
+            Backend::Cuda => &self.cuda,
+            Backend::Rocm => &self.rocm,
+            Backend::Cpu => &self.cpu,
+        };
+        let locked: Vec<_> = listed
+            .iter()
+            .filter(|channel| !self.unlocked.contains(*channel))
+            .cloned()
+            .collect();
+        match (locked.is_empty(), listed.is_empty()) {
+            (false, _) => locked,
+            (true, false) => listed.clone(),
+            (true, true) => vec![backend.default_channel()],
+        }
+    }
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The preferred backend.
+    pub preference: Preference,
+    /// A channel that was named outright, with its backend; `pip` has none, and then the backend in the answer is
+    /// only what this machine could run.
+    pub channel: Option<(Channel, Option<Backend>)>,
+    /// The channels to choose from otherwise.
+    pub channels: Channels,
+    /// The torch that will be installed, where it is known.
+    pub torch: Option<Version>,
+}
+
+impl Wanted {
+    /// The backend that must be obeyed, hardware or not.
+    fn forced(&self) -> Option<Backend> {
+        match (self.preference, &self.channel) {
+            (Preference::Backend(backend), _) => Some(backend),
+            (Preference::Auto, Some((_, backend))) => *backend,
+            (Preference::Auto, None) => None,
+        }
+    }
+
+    fn candidates(&self, backend: Backend) -> Vec<Channel> {
+        match &self.channel {
+            Some((channel, of)) if of.is_none_or(|of| of == backend) => vec![channel.clone()],
+            _ => self.channels.of(backend),
+        }
+    }
+}
+
+/// The answer that needs no look at the machine: a backend (or a channel) is named, and only one channel can be meant.
+#[must_use]
+pub fn obey(wanted: &Wanted) -> Option<Decision> {
+    let backend = wanted.forced()?;
+    let [channel] = &wanted.candidates(backend)[..] else {
+        return None;
+    };
+    Some(Decision {
+        backend,
+        channel: channel.clone(),
+        reason: Reason::Forced,
+        message: asked(wanted, backend, channel),
+        accelerators: Vec::new(),
+        probes: Vec::new(),
+        warnings: Vec::new(),
+        env: BTreeMap::new(),
+        would_change: vec![AUTO.to_owned()],
+    })
+}
+
+const AUTO: &str = "the preference Auto, which lets the hardware decide";
+
+fn asked(wanted: &Wanted, backend: Backend, channel: &Channel) -> String {
+    match wanted.preference {
+        Preference::Backend(_) => format!("{backend} is asked for; the channel is {channel}"),
+        Preference::Auto => format!("the channel {channel} is asked for, which is for {backend}"),
+    }
+}
+
+/// Decides from the facts.
+#[must_use]
+pub fn choose(wanted: &Wanted, facts: &Facts) -> Decision {
+    let torch = wanted.torch.as_ref();
+    let on_nvidia = nvidia::judge::judge(facts, &wanted.candidates(Backend::Cuda), torch);
+    let on_amd = amd::judge::judge(facts, &wanted.candidates(Backend::Rocm), torch);
+    let mut decision = match wanted.forced() {
+        Some(backend) => forced(wanted, facts, backend, on_nvidia, on_amd),
+        None => auto(wanted, facts, on_nvidia, on_amd),
+    };
+    decision.accelerators = accelerators(facts, &decision, torch);
+    decision.probes.clone_from(&facts.probes);
+    decision.warnings.extend(facts.notes.iter().cloned());
+    decision.warnings.extend(variables(facts, decision.backend));
+    decision
+}
+
+fn auto(wanted: &Wanted, facts: &Facts, on_nvidia: Verdict, on_amd: Verdict) -> Decision {
+    let mut warnings = Vec::new();
+    match (on_nvidia, on_amd) {
+        (Verdict::Usable(usable), _) => answer(Backend::Cuda, Reason::NvidiaUsable, usable),
+        (other, Verdict::Usable(mut usable)) => {
+            if let Verdict::Unusable { message, .. } = other {
+                usable.warnings.push(message);
+            }
+            answer(Backend::Rocm, Reason::AmdUsable, usable)
+        }
+        (
+            Verdict::Unusable {
+                reason,
+                message,
+                would_change,
+            },
+            other,
+        ) => {
+            if let Verdict::Unusable { message, .. } = other {
+                warnings.push(message);
+            }
+            cpu(wanted, reason, message, warnings, would_change)
+        }
+        (
+            Verdict::Absent,
+            Verdict::Unusable {
+                reason,
+                message,
+                would_change,
+            },
+        ) => cpu(wanted, reason, message, warnings, would_change),
+        (Verdict::Absent, Verdict::Absent) => {
+            let (reason, message) = nothing(facts);
+            let change = "an NVIDIA or AMD GPU with its driver".to_owned();
+            cpu(wanted, reason, message, warnings, vec![change])
+        }
+    }
+}
+
+fn answer(backend: Backend, reason: Reason, usable: super::Usable) -> Decision {
+    Decision {
+        backend,
+        channel: usable.channel,
+        reason,
+        message: usable.message,
+        accelerators: Vec::new(),
+        probes: Vec::new(),
+        warnings: usable.warnings,
+        env: usable.env,
+        would_change: vec!["an explicit backend or channel".to_owned()],
+    }
+}
+
+fn cpu(wanted: &Wanted, reason: Reason, message: String, warnings: Vec<String>, would_change: Vec<String>) -> Decision {
+    let channel = wanted.candidates(Backend::Cpu).swap_remove(0);
+    Decision {
+        backend: Backend::Cpu,
+        channel,
+        reason,
+        message,
+        accelerators: Vec::new(),
+        probes: Vec::new(),
+        warnings,
+        env: BTreeMap::new(),
+        would_change,
+    }
+}
+
+/// There is neither an NVIDIA nor an AMD GPU: what there is instead.
+fn nothing(facts: &Facts) -> (Reason, String) {
+    let displays = || facts.pci.devices.iter().filter(|device| device.is_display());
+    if facts.os == "macos" {
+        let message = "macOS has neither CUDA nor ROCm; the CPU channel's wheel brings Metal (MPS)";
+        (Reason::PlatformUnsupported, message.to_owned())
+    } else if facts.wsl && displays().all(|device| device.vendor == MICROSOFT) {
+        let message = "this is WSL, and no nvidia-smi answers; install NVIDIA's driver in Windows if it has such a GPU";
+        let reason = if displays().next().is_some() {
+            Reason::VirtualDisplayOnly
+        } else {
+            Reason::NoGpu
+        };
+        (reason, message.to_owned())
+    } else if displays().any(PciDevice::is_intel) {
+        let message = "only Intel GPUs were found, for which neither CUDA nor ROCm is made; the CPU is used";
+        (Reason::IntelOnly, message.to_owned())
+    } else if displays().next().is_some() {
+        let message = "only a display of a virtual machine or a management controller was found; the CPU is used";
+        (Reason::VirtualDisplayOnly, message.to_owned())
+    } else {
+        (Reason::NoGpu, "no GPU was found; the CPU is used".to_owned())
+    }
+}
+
+/// The vendor id of Hyper-V's and WSL's displays.
+const MICROSOFT: u16 = 0x1414;
+
+/// A named backend is obeyed; what the machine says becomes a warning.
+fn forced(wanted: &Wanted, facts: &Facts, backend: Backend, on_nvidia: Verdict, on_amd: Verdict) -> Decision {
+    let verdict = match backend {
+        Backend::Cuda => Some(on_nvidia),
+        Backend::Rocm => Some(on_amd),
+        Backend::Cpu => None,
+    };
+    let mut decision = cpu(wanted, Reason::Forced, String::new(), Vec::new(), vec![AUTO.to_owned()]);
+    decision.backend = backend;
+    decision.channel = wanted.candidates(backend).swap_remove(0);
+    match verdict {
+        None => {}
+        Some(Verdict::Usable(usable)) => {
+            decision.channel = usable.channel;
+            decision.warnings = usable.warnings;
+            decision.env = usable.env;
+        }
+        Some(Verdict::Unusable { message, .. }) => decision.warnings.push(message),
+        Some(Verdict::Absent) => {
+            let (_, message) = nothing(facts);
+            let vendor = if backend == Backend::Cuda { "NVIDIA" } else { "AMD" };
+            let found = message.split([',', ';']).next().unwrap_or_default();
+            decision
+                .warnings
+                .push(format!("this machine has no {vendor} GPU: {found}"));
+        }
+    }
+    decision.message = asked(wanted, backend, &decision.channel);
+    decision
+}
+
+/// Variables of the user's that change what torch will see.
+fn variables(facts: &Facts, backend: Backend) -> Vec<String> {
+    let names: &[&str] = match backend {
+        Backend::Cuda => &["CUDA_VISIBLE_DEVICES"],
+        Backend::Rocm => &["ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"],
+        Backend::Cpu => &[],
+    };
+    let hides = |name: &&&str| {
+        facts
+            .variables
+            .get(**name)
+            .is_some_and(|value| matches!(value.trim(), "" | "-1"))
+    };
+    let mut warnings: Vec<_> = names
+        .iter()
+        .filter(hides)
+        .map(|name| format!("{name} is set so that it hides every GPU from torch"))
+        .collect();
+    let amd = !amd::judge::gpus(facts).is_empty();
+    if let Some(value) = facts.variables.get("HSA_OVERRIDE_GFX_VERSION").filter(|_| amd) {
+        warnings.push(format!("HSA_OVERRIDE_GFX_VERSION={value} is set, and was taken as the GPU's target; kernels for another target may fail or compute wrongly"));
+    }
+    warnings
+}
+
+/// The hardware, with what the chosen channel makes of it.
+fn accelerators(facts: &Facts, decision: &Decision, torch: Option<&Version>) -> Vec<Accelerator> {
+    let mut found = Vec::new();
+    let gpus = nvidia::judge::gpus(facts);
+    let slots: Vec<_> = facts.pci.nvidia().map(|device| device.slot.clone()).collect();
+    for (index, gpu) in gpus.iter().enumerate() {
+        let fit = (decision.backend == Backend::Cuda).then(|| nvidia::judge::fit(gpu, &decision.channel, torch, facts));
+        let note = match &fit {
+            Some(Fit::Unsure(why)) => Some(why.clone()),
+            Some(Fit::NoKernels(_)) => Some(format!("the wheels of {} hold no kernels for it", decision.channel)),
+            Some(Fit::DriverTooOld(floor)) => Some(format!("its driver is older than {floor}")),
+            Some(Fit::Yes) | None => None,
+        };
+        found.push(Accelerator {
+            vendor: "NVIDIA",
+            model: gpu.row.name.clone(),
+            slot: slots.get(index).filter(|_| slots.len() == gpus.len()).cloned(),
+            driver: gpu.row.driver.as_ref().map(ToString::to_string),
+            compute_capability: gpu.compute.map(|compute| compute.to_string()),
+            gfx: None,
+            memory_mib: gpu.row.memory_mib,
+            usable: matches!(fit, Some(Fit::Yes | Fit::Unsure(_))),
+            note,
+        });
+    }
+    if gpus.is_empty() {
+        found.extend(facts.pci.nvidia().map(|device| plain("NVIDIA", device)));
+    }
+    for gpu in amd::judge::gpus(facts) {
+        let runs = super::compat::row(&decision.channel, torch)
+            .is_none_or(|row| gpu.gfx.as_deref().is_some_and(|gfx| row.runs_gfx(gfx)));
+        found.push(Accelerator {
+            vendor: "AMD",
+            model: gpu.name,
+            slot: gpu.slot,
+            driver: gpu.driver,
+            compute_capability: None,
+            gfx: gpu.gfx,
+            memory_mib: None,
+            usable: decision.backend == Backend::Rocm && decision.reason == Reason::AmdUsable && runs,
+            note: None,
+        });
+    }
+    found.extend(
+        facts
+            .pci
+            .devices
+            .iter()
+            .filter(|device| device.is_intel())
+            .map(|device| plain("Intel", device)),
+    );
+    found
+}
+
+fn plain(vendor: &'static str, device: &PciDevice) -> Accelerator {
+    let compute = if vendor == "NVIDIA" {
+        super::compat::compute_by_pci(device.device)
+    } else {
+        None
+    };
+    Accelerator {
+        vendor,
+        model: device
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("{vendor} GPU {:04x}:{:04x}", device.vendor, device.device)),
+        slot: Some(device.slot.clone()),
+        driver: device.driver.clone(),
+        compute_capability: compute.map(|compute| compute.to_string()),
+        gfx: None,
+        memory_mib: None,
+        usable: false,
+        note: device.is_silent().then(|| "the device does not answer".to_owned()),
+    }
+}

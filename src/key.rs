@@ -1,0 +1,178 @@
+//! The environment key: what is hashed, byte for byte.
+//!
+//! SHA-256 over the RFC 8785 (canonical JSON) bytes of a document with the backend, the channel, the form of what
+//! flambeau itself writes, the packages (normalised name, wheel digest, version; sorted by name; the one wheel that the
+//! target installs), the platform and the Python. No URL, path, user, time or machine goes in: the same lockfile and
+//! target give the same key everywhere, without GPU or network. A change of what the key covers needs a new `schema`
+//! and a changed golden test.
+
+use serde::Serialize;
+
+use crate::backend::{Backend, Channel};
+use crate::digest::{EnvironmentKey, WheelDigest};
+use crate::env::FORM;
+use crate::lockfile::{Lockfile, SelectError, Selected};
+use crate::target::Target;
+
+/// The version of what the key covers.
+const SCHEMA: u32 = 1;
+
+// The fields are declared in the order of their names, which is the order that RFC 8785 wants; serde keeps it. All
+// values are ASCII text and small integers, for which serde_json's compact form is the canonical one.
+#[derive(Serialize)]
+struct Input<'a> {
+    backend: Backend,
+    channel: &'a Channel,
+    form: u32,
+    packages: Vec<Package<'a>>,
+    platform: String,
+    python: Python,
+    schema: u32,
+}
+
+#[derive(Serialize)]
+struct Package<'a> {
+    name: &'a str,
+    sha256: WheelDigest,
+    version: String,
+}
+
+#[derive(Serialize)]
+struct Python {
+    implementation: &'static str,
+    version: String,
+}
+
+/// The bytes that the key is the digest of.
+fn input(lockfile: &Lockfile, target: &Target, selected: &[Selected<'_>]) -> Result<Vec<u8>, SelectError> {
+    let locked = lockfile.locked_target(target)?;
+    let packages = selected.iter().map(|Selected { package, wheel }| Package {
+        name: package.name.as_str(),
+        sha256: wheel.digest,
+        version: package.version.to_string(),
+    });
+    let input = Input {
+        backend: locked.backend,
+        channel: &lockfile.channel,
+        form: FORM,
+        packages: packages.collect(),
+        platform: target.platform.to_string(),
+        python: Python {
+            implementation: "cpython",
+            version: target.python.to_string(),
+        },
+        schema: SCHEMA,
+    };
+    // Serialising text and numbers into memory never fails.
+    Ok(serde_json::to_vec(&input).unwrap_or_default())
+}
+
+/// The key of the environment that `target` gets from `lockfile`; `selected` is what
+/// [`Lockfile::select`] chose for it.
+pub fn of_selection(
+    lockfile: &Lockfile,
+    target: &Target,
+    selected: &[Selected<'_>],
+) -> Result<EnvironmentKey, SelectError> {
+    Ok(EnvironmentKey::of(&input(lockfile, target, selected)?))
+}
+
+/// The key of the environment that `target` gets from `lockfile`.
+pub fn environment_key(lockfile: &Lockfile, target: &Target) -> Result<EnvironmentKey, SelectError> {
+    of_selection(lockfile, target, &lockfile.select(target)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lockfile::{LockedPackage, LockedTarget, LockedWheel, Origin};
+    use crate::pep::MarkerTree;
+
+    fn package(name: &str, version: &str, file: &str, byte: u8) -> LockedPackage {
+        LockedPackage {
+            name: name.parse().expect("a name"),
+            version: version.parse().expect("a version"),
+            marker: MarkerTree::TRUE,
+            requires_python: None,
+            dependencies: Vec::new(),
+            wheels: vec![LockedWheel {
+                filename: file.parse().expect("a wheel"),
+                file: file.to_owned(),
+                origin: Origin::Index,
+                size: None,
+                digest: WheelDigest::from_bytes([byte; 32]),
+            }],
+        }
+    }
+
+    fn lockfile() -> Lockfile {
+        Lockfile {
+            head: String::new(),
+            channel: "cu118".parse().expect("a channel"),
+            requirements: Vec::new(),
+            targets: vec![LockedTarget {
+                target: "cp311-linux_x86_64".parse().expect("a target"),
+                python_full_version: "3.11.14".parse().expect("a version"),
+                python_boundaries: Vec::new(),
+                backend: Backend::Cuda,
+            }],
+            packages: vec![
+                package(
+                    "torch",
+                    "2.7.0+cu118",
+                    "torch-2.7.0+cu118-cp311-cp311-manylinux_2_28_x86_64.whl",
+                    0xab,
+                ),
+                package("filelock", "3.18.0", "filelock-3.18.0-py3-none-any.whl", 0x01),
+            ],
+            requires_python: None,
+        }
+    }
+
+    #[test]
+    fn golden_bytes_and_key() {
+        let lockfile = lockfile();
+        let target = lockfile.targets[0].target;
+        let selected = lockfile.select(&target).expect("wheels");
+        let expected = format!(
+            "{{\"backend\":\"CUDA\",\"channel\":\"cu118\",\"form\":1,\"packages\":[\
+             {{\"name\":\"filelock\",\"sha256\":\"{}\",\"version\":\"3.18.0\"}},\
+             {{\"name\":\"torch\",\"sha256\":\"{}\",\"version\":\"2.7.0+cu118\"}}],\
+             \"platform\":\"manylinux_2_28_x86_64\",\
+             \"python\":{{\"implementation\":\"cpython\",\"version\":\"3.11\"}},\"schema\":1}}",
+            "01".repeat(32),
+            "ab".repeat(32)
+        );
+        let bytes = input(&lockfile, &target, &selected).expect("an input");
+        assert_eq!(String::from_utf8(bytes).expect("text"), expected);
+        let key = environment_key(&lockfile, &target).expect("a key");
+        assert_eq!(
+            key.to_string(),
+            "36e98b53f9afb336254af479871d63d8bae52cdf6fa5873f8cbf2cbfaf0de75a"
+        );
+    }
+
+    #[test]
+    fn key_is_free_of_file_order_and_origin_and_covers_the_rest() {
+        let base = lockfile();
+        let target = base.targets[0].target;
+        let key = |lockfile: &Lockfile| environment_key(lockfile, &target).expect("a key");
+        let mut same = base.clone();
+        same.packages.reverse();
+        same.head = "# a comment\n".to_owned();
+        same.packages[0].wheels[0].origin = Origin::Path("x.whl".to_owned());
+        same.packages[0].wheels[0].size = Some(3);
+        assert_eq!(key(&same), key(&base));
+        let changes: [fn(&mut Lockfile); 4] = [
+            |lockfile| lockfile.packages[0].wheels[0].digest = WheelDigest::from_bytes([9; 32]),
+            |lockfile| lockfile.packages[1].version = "3.18.1".parse().expect("a version"),
+            |lockfile| lockfile.channel = "cu126".parse().expect("a channel"),
+            |lockfile| lockfile.targets[0].backend = Backend::Cpu,
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut other = base.clone();
+            change(&mut other);
+            assert_ne!(key(&other), key(&base), "change {number}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Whether a lockfile still answers what is asked, decided offline.
+//!
+//! A lockfile is stale when its requirements, its channel or its targets differ from what is wanted. What the index
+//! offers by now does not matter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::Lockfile;
+use crate::backend::Channel;
+use crate::digest::{Hasher, RequirementsDigest};
+use crate::pep::{Requirement, VersionOrUrl};
+use crate::target::Target;
+
+/// Something that makes a lockfile stale.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Difference {
+    /// The file is for another channel.
+    Channel {
+        /// The file's.
+        locked: Channel,
+        /// The wanted one.
+        wanted: Channel,
+    },
+    /// This requirement is wanted, and the file was not resolved for it.
+    RequirementMissing(String),
+    /// The file was resolved for this requirement, which is no longer wanted.
+    RequirementSurplus(String),
+    /// This target is wanted, and the file has nothing for it.
+    TargetMissing(Target),
+    /// The file has this target, which is no longer wanted.
+    TargetSurplus(Target),
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Channel { locked, wanted } => {
+                write!(formatter, "it is for the channel {locked}, and {wanted} is wanted")
+            }
+            Self::RequirementMissing(text) => write!(formatter, "`{text}` is required, and not in it"),
+            Self::RequirementSurplus(text) => write!(formatter, "`{text}` is in it, and no longer required"),
+            Self::TargetMissing(target) => write!(formatter, "{target} is wanted, and not in it"),
+            Self::TargetSurplus(target) => write!(formatter, "{target} is in it, and no longer wanted"),
+        }
+    }
+}
+
+/// What is wanted of a lockfile.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The requirements, in any order.
+    pub requirements: &'a [Requirement],
+    /// The channel; none where any will do.
+    pub channel: Option<&'a Channel>,
+    /// The targets, in any order; none where the file's own will do.
+    pub targets: Option<&'a [Target]>,
+}
+
+impl Lockfile {
+    /// What makes this lockfile stale, sorted; nothing where it is current. Spelling and order do not matter.
+    #[must_use]
+    pub fn staleness(&self, wanted: &Wanted<'_>) -> Vec<Difference> {
+        let mut differences = BTreeSet::new();
+        if let Some(channel) = wanted.channel.filter(|channel| **channel != self.channel) {
+            differences.insert(Difference::Channel {
+                locked: self.channel.clone(),
+                wanted: channel.clone(),
+            });
+        }
+        // Compared in canonical form, shown as written.
+        let locked: BTreeMap<String, &String> = self
+            .requirements
+            .iter()
+            .map(|text| (canonical_text(text), text))
+            .collect();
+        let asked: BTreeMap<String, String> = wanted
+            .requirements
+            .iter()
+            .map(|requirement| (canonical(requirement), requirement.to_string()))
+            .collect();
+        for (key, text) in &asked {
+            if !locked.contains_key(key) {
+                differences.insert(Difference::RequirementMissing(text.clone()));
+            }
+        }
+        for (key, text) in &locked {
+            if !asked.contains_key(key) {
+                differences.insert(Difference::RequirementSurplus((*text).clone()));
+            }
+        }
+        if let Some(targets) = wanted.targets {
+            let locked: BTreeSet<Target> = self.targets.iter().map(|locked| locked.target).collect();
+            let asked: BTreeSet<Target> = targets.iter().copied().collect();
+            differences.extend(asked.difference(&locked).copied().map(Difference::TargetMissing));
+            differences.extend(locked.difference(&asked).copied().map(Difference::TargetSurplus));
+        }
+        differences.into_iter().collect()
+    }
+}
+
+/// The digest of requirements whatever their order and spelling: SHA-256 over their canonical forms, sorted, each
+/// once, each followed by a line feed.
+#[must_use]
+pub fn requirements_digest(requirements: &[String]) -> RequirementsDigest {
+    let canonical: BTreeSet<String> = requirements.iter().map(|text| canonical_text(text)).collect();
+    let mut hasher = Hasher::new();
+    for line in canonical {
+        hasher.update(line.as_bytes());
+        hasher.update(b"\n");
+    }
+    RequirementsDigest::from_bytes(hasher.finish())
+}
+
+/// The canonical form of a requirement; text that is none stands for itself.
+fn canonical_text(text: &str) -> String {
+    text.parse::<Requirement>()
+        .map_or_else(|_| text.to_owned(), |requirement| canonical(&requirement))
+}
+
+/// `name[extra,extra]==1,>0 ; marker`, with normalised names and everything sorted.
+fn canonical(requirement: &Requirement) -> String {
+    let mut text = requirement.name.to_string();
+    let extras: BTreeSet<String> = requirement.extras.iter().map(ToString::to_string).collect();
+    if !extras.is_empty() {
+        text.push('[');
+        text.push_str(&extras.into_iter().collect::<Vec<_>>().join(","));
+        text.push(']');
+    }
+    match &requirement.version_or_url {
+        None => {}
+        Some(VersionOrUrl::VersionSpecifier(specifiers)) => {
+            let specifiers: BTreeSet<String> = specifiers.iter().map(ToString::to_string).collect();
+            text.push_str(&specifiers.into_iter().collect::<Vec<_>>().join(","));
+        }
+        Some(VersionOrUrl::Url(url)) => {
+            text.push_str(" @ ");
+            text.push_str(url.raw().as_str());
+        }
+    }
+    if let Some(marker) = requirement.marker.try_to_string() {
+        text.push_str(" ; ");
+        text.push_str(&marker);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lockfile(requirements: &[&str], targets: &[&str]) -> Lockfile {
+        let text = format!(
+            "lock-version = \"1.0\"\ncreated-by = \"x\"\npackages = []\n[tool.flambeau]\nschema = 1\nchannel = \"cu118\"\n\
+             requirements = {requirements:?}\n"
+        );
+        let mut lockfile = crate::lockfile::text::parse(&text, &Channel::pip())
+            .expect("a lockfile")
+            .lockfile;
+        for target in targets {
+            lockfile.targets.push(crate::lockfile::LockedTarget {
+                target: target.parse().expect("a target"),
+                python_full_version: "3.11.7".parse().expect("a version"),
+                python_boundaries: Vec::new(),
+                backend: crate::backend::Backend::Cuda,
+            });
+        }
+        lockfile
+    }
+
+    #[test]
+    fn only_differences_in_meaning_count() {
+        let lockfile = lockfile(
+            &["torch==2.7.0", "A_b [y,x] >=1, <2 ; python_version<'3.12'"],
+            &["cp311-linux_x86_64", "cp312-linux_x86_64"],
+        );
+        let said = |requirements: &[&str], channel: &str, targets: &[&str]| -> Vec<String> {
+            let requirements: Vec<Requirement> = requirements
+                .iter()
+                .map(|text| text.parse().expect("a requirement"))
+                .collect();
+            let targets: Vec<Target> = targets.iter().map(|text| text.parse().expect("a target")).collect();
+            let wanted = Wanted {
+                requirements: &requirements,
+                channel: Some(&channel.parse().expect("a channel")),
+                targets: (!targets.is_empty()).then_some(&targets),
+            };
+            lockfile.staleness(&wanted).iter().map(ToString::to_string).collect()
+        };
+        let same = [
+            "a-B[x, y]<2,>=1; python_full_version < '3.12'",
+            "torch == 2.7.0",
+            "torch==2.7.0",
+        ];
+        assert_eq!(said(&same, "cu118", &[]), [""; 0]);
+        assert_eq!(
+            said(&same, "cu118", &["cp312-linux_x86_64", "cp311-linux_x86_64"]),
+            [""; 0]
+        );
+        assert_eq!(
+            said(
+                &["torch==2.7.1", same[0]],
+                "cpu",
+                &["cp312-linux_x86_64", "cp313-linux_x86_64"]
+            ),
+            [
+                "it is for the channel cu118, and cpu is wanted",
+                "`torch==2.7.1` is required, and not in it",
+                "`torch==2.7.0` is in it, and no longer required",
+                "cp313-manylinux_2_28_x86_64 is wanted, and not in it",
+                "cp311-manylinux_2_28_x86_64 is in it, and no longer wanted",
+            ]
+        );
+    }
+
+    #[test]
+    fn digest_of_requirements_is_fixed() {
+        let digest = |requirements: &[&str]| {
+            requirements_digest(&requirements.iter().map(|&text| text.to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            digest(&["torch==2.7.0", "numpy"]),
+            RequirementsDigest::of(b"numpy\ntorch==2.7.0\n")
+        );
+        assert_eq!(
+            digest(&["NumPy", "torch == 2.7.0", "numpy"]),
+            digest(&["torch==2.7.0", "numpy"])
+        );
+        assert_ne!(digest(&["torch==2.7.0"]), digest(&["torch==2.7.1"]));
+    }
+}

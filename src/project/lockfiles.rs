@@ -1,0 +1,203 @@
+//! The project's lockfiles on disk: reading them, what is wanted of them, and `keys.json`.
+
+use std::path::{Path, PathBuf};
+
+use super::Project;
+use crate::backend::Channel;
+use crate::digest::LockfileDigest;
+use crate::fsx::{self, PathError};
+use crate::key;
+use crate::lockfile::keys::{Keys, ParseKeysError};
+use crate::lockfile::text::{ParseError, ReadWarning, parse};
+use crate::lockfile::{Lockfile, SelectError};
+use crate::pep::Requirement;
+
+/// The seed's pins: what a project installs that names nothing.
+pub const DEFAULT_REQUIREMENTS: [&str; 2] = ["torch==2.7.0", "torchvision==0.22.0"];
+
+/// Why a lockfile cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LockfileError {
+    /// A file operation.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// It is not there.
+    #[error("there is no lockfile {}", .0.display())]
+    Missing(PathBuf),
+    /// It is no UTF-8 text.
+    #[error("{} is not UTF-8 text", .0.display())]
+    NotText(PathBuf),
+    /// It cannot be read.
+    #[error("the lockfile {} cannot be used", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ParseError,
+    },
+    /// `keys.json` cannot be read.
+    #[error("{} cannot be used", path.display())]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ParseKeysError,
+    },
+    /// A target of it cannot be installed.
+    #[error("the lockfile {} does not install", path.display())]
+    Select {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: SelectError,
+    },
+    /// A requirement that is not PEP 508.
+    #[error("`{text}` is no requirement")]
+    Requirement {
+        /// The text.
+        text: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A lockfile as it was read.
+#[derive(Debug, Clone)]
+pub struct ReadLockfile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Digest of its bytes.
+    pub digest: LockfileDigest,
+    /// What it says.
+    pub lockfile: Lockfile,
+    /// What should be said about it.
+    pub warnings: Vec<ReadWarning>,
+}
+
+/// Reads a requirement.
+pub fn requirement(text: &str) -> Result<Requirement, LockfileError> {
+    text.parse::<Requirement>()
+        .map_err(|error| LockfileError::Requirement { text: text.to_owned(), source: error.into() })
+}
+
+impl Project<'_> {
+    /// Where the lockfile of a channel is or would be.
+    #[must_use]
+    pub fn lockfile_path(&self, channel: &Channel) -> PathBuf {
+        self.lockfiles_dir().join(format!("pylock.{}.toml", channel.lockfile_name()))
+    }
+
+    /// Where `keys.json` is or would be.
+    #[must_use]
+    pub fn keys_path(&self) -> PathBuf {
+        self.lockfiles_dir().join("keys.json")
+    }
+
+    /// The lockfile of a channel; none where there is no such file.
+    pub fn read_lockfile(&self, channel: &Channel) -> Result<Option<ReadLockfile>, LockfileError> {
+        read(self.lockfile_path(channel), channel)
+    }
+
+    /// Every lockfile of the project with its name, sorted by name.
+    pub fn all_lockfiles(&self) -> Result<Vec<(String, ReadLockfile)>, LockfileError> {
+        let folder = self.lockfiles_dir();
+        let mut names: Vec<String> = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries
+                .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+                .filter_map(|name| Some(name.strip_prefix("pylock.")?.strip_suffix(".toml")?.to_owned()))
+                .filter(|name| !name.is_empty() && !name.contains('.'))
+                .collect(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(PathError { action: "list", path: folder, source }.into()),
+        };
+        names.sort();
+        let mut found = Vec::new();
+        for name in names {
+            // The file names its own channel; this one is for files that other tools wrote.
+            let channel = name.parse().unwrap_or_else(|_| Channel::pip());
+            if let Some(lockfile) = read(folder.join(format!("pylock.{name}.toml")), &channel)? {
+                found.push((name, lockfile));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The requirements that hold for a lockfile: those given as arguments, else the project's, else those that the
+    /// existing lockfile was resolved for, else the default pins.
+    #[must_use]
+    pub fn requirements_for(&self, existing: Option<&Lockfile>, given: &[String]) -> Vec<String> {
+        if !given.is_empty() {
+            return given.to_vec();
+        }
+        if let Some(requirements) = &self.config.requirements {
+            return requirements.clone();
+        }
+        match existing {
+            Some(existing) if !existing.requirements.is_empty() => existing.requirements.clone(),
+            _ => DEFAULT_REQUIREMENTS.map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// `keys.json`; empty where it does not exist.
+    pub fn read_keys(&self) -> Result<Keys, LockfileError> {
+        let path = self.keys_path();
+        let Some(bytes) = fsx::read_if_exists(&path)? else { return Ok(Keys::default()) };
+        let text = String::from_utf8(bytes).map_err(|_| LockfileError::NotText(path.clone()))?;
+        Keys::parse(&text).map_err(|source| LockfileError::Keys { path, source })
+    }
+
+    /// Writes the keys of one lockfile into `keys.json`, where they change.
+    pub fn write_keys(&self, name: &str, lockfile: &ReadLockfile) -> Result<(), LockfileError> {
+        // A garbled file is replaced: everything in it can be computed from the lockfiles.
+        let mut keys = self.read_keys().unwrap_or_default();
+        keys.set(name, keys_of(lockfile)?);
+        let text = keys.to_text();
+        let path = self.keys_path();
+        if fsx::read_if_exists(&path)?.as_deref() != Some(text.as_bytes()) {
+            fsx::write_durable(&path, text.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// The environment keys of every target of a lockfile.
+pub fn keys_of(
+    read: &ReadLockfile,
+) -> Result<Vec<(crate::target::Target, crate::digest::EnvironmentKey)>, LockfileError> {
+    read.lockfile
+        .targets
+        .iter()
+        .map(|locked| Ok((locked.target, key::environment_key(&read.lockfile, &locked.target)?)))
+        .collect::<Result<_, SelectError>>()
+        .map_err(|source| LockfileError::Select { path: read.path.clone(), source })
+}
+
+/// Reads one lockfile; `channel` counts where the file names none.
+pub fn read(path: PathBuf, channel: &Channel) -> Result<Option<ReadLockfile>, LockfileError> {
+    let Some(bytes) = fsx::read_if_exists(&path)? else { return Ok(None) };
+    from_bytes(path, bytes, channel).map(Some)
+}
+
+fn from_bytes(path: PathBuf, bytes: Vec<u8>, channel: &Channel) -> Result<ReadLockfile, LockfileError> {
+    let digest = LockfileDigest::of(&bytes);
+    let text = String::from_utf8(bytes).map_err(|_| LockfileError::NotText(path.clone()))?;
+    let parsed = parse(&text, channel).map_err(|source| LockfileError::Parse { path: path.clone(), source })?;
+    Ok(ReadLockfile { path, digest, lockfile: parsed.lockfile, warnings: parsed.warnings })
+}
+
+/// Writes a lockfile, where its bytes change, and reads it back. Returns whether it was written.
+pub fn write(path: &Path, lockfile: &Lockfile) -> Result<(ReadLockfile, bool), LockfileError> {
+    let text = lockfile.to_text();
+    let changed = fsx::read_if_exists(path)?.as_deref() != Some(text.as_bytes());
+    if changed {
+        if let Some(folder) = path.parent() {
+            fsx::create_dir_all(folder)?;
+        }
+        fsx::write_durable(path, text.as_bytes())?;
+    }
+    Ok((from_bytes(path.to_owned(), text.into_bytes(), &lockfile.channel)?, changed))
+}

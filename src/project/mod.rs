@@ -1,0 +1,63 @@
+//! What the verbs share: from a configuration to a lockfile, a plan, and an environment.
+//!
+//! ```text
+//! choice:   preference, channel, what is active        -> which channel
+//! lockfiles: requirements x targets, index             -> lockfiles/pylock.<name>.toml, keys.json
+//! plan:     lockfile x interpreter                     -> target, wheels, KEY
+//! realise:  in the store? else fetch, unpack, compose  -> environment
+//! activate: one flip
+//! ```
+//!
+//! Every step is a plan that can be shown before the next one acts. Nothing here prints.
+
+use std::path::PathBuf;
+
+use crate::config::{Config, ConfigError, Vars};
+use crate::profile::Profile;
+use crate::progress::Reporter;
+use crate::python::Finder;
+use crate::store::Store;
+
+pub mod activate;
+pub mod choice;
+pub mod lockfiles;
+pub mod network;
+pub mod plan;
+pub mod realise;
+pub mod relock;
+
+/// A project on this machine: where everything is found.
+#[derive(Clone, Copy)]
+pub struct Project<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The environment variables it was read from.
+    pub vars: &'a Vars,
+    /// Who watches.
+    pub reporter: &'a dyn Reporter,
+}
+
+impl Project<'_> {
+    /// The store.
+    pub fn store(&self) -> Result<Store, ConfigError> {
+        Ok(Store::new(self.config.store_dir()?.to_owned()))
+    }
+
+    /// The profile.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        Profile::new(&self.config.project)
+    }
+
+    /// Finds interpreters; their facts are remembered in the cache where there is one.
+    #[must_use]
+    pub fn finder(&self) -> Finder {
+        Finder::new(self.vars, self.config.cache_dir().ok())
+    }
+
+    /// The folder of the lockfiles.
+    #[must_use]
+    pub fn lockfiles_dir(&self) -> PathBuf {
+        self.config.project.join("lockfiles")
+    }
+}

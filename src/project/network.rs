@@ -1,0 +1,150 @@
+//! The network as this machine and project have it: pip's settings, the package index, the sources of every name.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use super::Project;
+use crate::backend::Channel;
+use crate::cache::Cache;
+use crate::config::ConfigError;
+use crate::fsx::PathError;
+use crate::http::{Http, Options, Proxy};
+use crate::index::pip::{self, PipError, PipSettings, Surroundings, builtin};
+use crate::index::{PrivateIndex, Sources, SourcesOptions};
+use crate::python::Interpreter;
+
+/// How long an interpreter may take to tell its pip's default index.
+const ASK_LIMIT: Duration = Duration::from_secs(20);
+
+/// Why the network could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// pip's configuration.
+    #[error("pip's configuration cannot be used")]
+    Pip(#[from] PipError),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A file operation.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A channel's index is no URL.
+    #[error("the index of the channel {channel} is no URL: `{url}`")]
+    ChannelUrl {
+        /// The channel.
+        channel: Channel,
+        /// Its text.
+        url: String,
+        /// Why not.
+        #[source]
+        source: url::ParseError,
+    },
+}
+
+/// The network, the cache, and where names come from.
+pub struct Network {
+    /// Sends requests.
+    pub http: Arc<Http>,
+    /// Keeps what arrived.
+    pub cache: Cache,
+    /// Routes names.
+    pub sources: Sources,
+}
+
+impl Project<'_> {
+    /// The network for packages of `channel`. The interpreter is asked for its pip's default index only where nothing
+    /// else names one, and never where the network may not be used.
+    pub fn network(&self, channel: &Channel, interpreter: Option<&Interpreter>) -> Result<Network, NetworkError> {
+        let config = self.config;
+        let home = self.vars.home();
+        let around = Surroundings {
+            variable: &|name| self.vars.text(name),
+            home: home.as_deref(),
+            etc: Path::new("/etc"),
+            prefix: interpreter.map(|interpreter| interpreter.base_prefix.as_path()),
+        };
+        let settings = PipSettings::read(around)?;
+        let declared: Vec<Url> = config.indexes.iter().map(|index| index.url.clone()).collect();
+        settings.check_extra(&declared)?;
+        let cache = Cache::new(config.cache_dir()?);
+        let asked: Vec<pip::Given<String>> = config
+            .index_url
+            .iter()
+            .map(|url| pip::Given { value: url.value.to_string(), origin: url.origin.to_string() })
+            .collect();
+        let package_index = if settings.no_index {
+            None
+        } else {
+            pip::package_index::<NetworkError>(&asked, around, &settings, || self.builtin_index(&cache, interpreter))?
+        };
+        let http = Arc::new(Http::new(http_options(config.offline, &settings)));
+        let options = SourcesOptions {
+            channel: channel.clone(),
+            channel_index: self.channel_index(channel)?,
+            mirror: config.pytorch_mirror.as_ref().and_then(|mirror| Url::parse(mirror).ok()),
+            package_index: package_index.map(|index| index.url),
+            private: config
+                .indexes
+                .iter()
+                .map(|index| PrivateIndex {
+                    name: index.name.clone(),
+                    url: index.url.clone(),
+                    packages: index.packages.clone(),
+                })
+                .collect(),
+            find_links: settings.find_links,
+            no_index: settings.no_index,
+        };
+        let sources = Sources::new(&http, &cache, options);
+        Ok(Network { http, cache, sources })
+    }
+
+    /// The index that the project gives the channel, if it gives one: the mirror does not apply to it.
+    fn channel_index(&self, channel: &Channel) -> Result<Option<Url>, NetworkError> {
+        let Some(text) = self.config.replaced_channel_index(channel) else { return Ok(None) };
+        Url::parse(&text)
+            .map(Some)
+            .map_err(|source| NetworkError::ChannelUrl { channel: channel.clone(), url: text, source })
+    }
+
+    /// What the interpreter's pip reports; where it has none, what any other interpreter's reports.
+    fn builtin_index(
+        &self,
+        cache: &Cache,
+        interpreter: Option<&Interpreter>,
+    ) -> Result<Option<String>, NetworkError> {
+        let ask = |interpreter: &Interpreter| -> Result<Option<String>, NetworkError> {
+            builtin::cached(cache, &interpreter.real_path, || {
+                // An interpreter that cannot answer is one without an index, not a failure.
+                Ok(interpreter.ask(builtin::SNIPPET, ASK_LIMIT).ok().and_then(|output| builtin::parse_answer(&output)))
+            })
+        };
+        if let Some(found) = interpreter.map(&ask).transpose()?.flatten() {
+            return Ok(Some(found));
+        }
+        let others = self.finder().list();
+        for other in others.iter().filter(|other| Some(&other.real_path) != interpreter.map(|own| &own.real_path)) {
+            if let Some(found) = ask(other)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn http_options(offline: bool, settings: &PipSettings) -> Options {
+    let mut options = Options { offline, ..Options::default() };
+    if let Some(proxy) = &settings.proxy {
+        options.proxy = Proxy::Url(proxy.clone());
+    }
+    if let Some(timeout) = settings.timeout {
+        // pip's 15 s default is for one read as well; a longer wish is obeyed, a shorter one too.
+        options.read_timeout = timeout.max(Duration::from_secs(1));
+    }
+    options.certificates.clone_from(&settings.cert);
+    options.insecure_hosts.clone_from(&settings.trusted_hosts);
+    options
+}

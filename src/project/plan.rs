@@ -1,0 +1,278 @@
+//! The plan: one lockfile, one interpreter, one target, and so one key and one list of wheels.
+
+use super::Project;
+use super::choice::Chosen;
+use super::lockfiles::{ReadLockfile, requirement};
+use super::relock::{LockRequest, RelockError};
+use crate::backend::{Backend, Channel};
+use crate::digest::EnvironmentKey;
+use crate::env::Python;
+use crate::env::build::Identity;
+use crate::key;
+use crate::lockfile::staleness::{Difference, Wanted};
+use crate::lockfile::{LockedTarget, Lockfile, SelectError, Selected};
+use crate::python::{self, Interpreter, Mismatch, PatchMismatch};
+use crate::target::PythonMinor;
+
+/// Why nothing can be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Locking, or reading the lockfile.
+    #[error(transparent)]
+    Relock(#[from] RelockError),
+    /// The lockfile is stale and may not be changed.
+    #[error(
+        "the lockfile {} is stale: {}",
+        path.display(),
+        differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    Stale {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What differs.
+        differences: Vec<Difference>,
+    },
+    /// There is no lockfile and none may be made.
+    #[error("there is no lockfile {}", path.display())]
+    NoLockfile {
+        /// Where it would be.
+        path: std::path::PathBuf,
+    },
+    /// No interpreter.
+    #[error("no usable Python")]
+    Python(#[from] python::Error),
+    /// The lockfile has nothing for this interpreter.
+    #[error(
+        "the lockfile {} has nothing for {} (Python {})",
+        path.display(), program.display(), version
+    )]
+    NoTarget {
+        /// The lockfile.
+        path: std::path::PathBuf,
+        /// The interpreter.
+        program: std::path::PathBuf,
+        /// Its version.
+        version: String,
+        /// The Pythons that the lockfile has wheels for.
+        pythons: Vec<PythonMinor>,
+        /// Why each target does not fit.
+        #[source]
+        source: Box<Mismatch>,
+    },
+    /// The interpreter's patch level would change what is installed.
+    #[error("{} would need other packages than the lockfile has", program.display())]
+    Patch {
+        /// The interpreter.
+        program: std::path::PathBuf,
+        /// Which boundary lies between.
+        #[source]
+        source: PatchMismatch,
+    },
+    /// A package has no wheel.
+    #[error("the lockfile {} does not install", path.display())]
+    Select {
+        /// The lockfile.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: SelectError,
+    },
+    /// The channel's torch is for another backend than the one asked for.
+    #[error("the torch of the channel {channel} is built for {found}; {wanted} is asked for")]
+    OtherBackend {
+        /// The channel.
+        channel: Channel,
+        /// What the wheel is built for.
+        found: Backend,
+        /// What was asked for.
+        wanted: Backend,
+    },
+}
+
+/// How to plan.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlanOptions {
+    /// Never write the lockfile: a missing or stale one is an error.
+    pub locked: bool,
+}
+
+/// What will be built.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The choice of the channel.
+    pub chosen: Chosen,
+    /// The lockfile.
+    pub lockfile: ReadLockfile,
+    /// Whether it was written for this plan.
+    pub relocked: bool,
+    /// The interpreter.
+    pub interpreter: Interpreter,
+    /// The target.
+    pub locked: LockedTarget,
+    /// The key.
+    pub key: EnvironmentKey,
+    /// What should be said.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// The wheels, sorted by package name.
+    pub fn selected(&self) -> Result<Vec<Selected<'_>>, PlanError> {
+        self.lockfile
+            .lockfile
+            .select(&self.locked.target)
+            .map_err(|source| PlanError::Select { path: self.lockfile.path.clone(), source })
+    }
+
+    /// The interpreter as environments know it.
+    #[must_use]
+    pub fn python(&self) -> Python {
+        Python {
+            program: self.interpreter.real_path.clone(),
+            version: self.interpreter.version.to_string(),
+            minor: self.interpreter.python,
+            cache_tag: self.interpreter.cache_tag.clone(),
+        }
+    }
+
+    /// What the environment is.
+    pub fn identity(&self) -> Result<Identity, PlanError> {
+        let packages = self
+            .selected()?
+            .iter()
+            .map(|selected| (selected.package.name.to_string(), selected.package.version.to_string()))
+            .collect();
+        Ok(Identity {
+            key: self.key,
+            backend: self.locked.backend,
+            channel: self.lockfile.lockfile.channel.clone(),
+            target: self.locked.target,
+            lockfile: self.lockfile.digest,
+            packages,
+        })
+    }
+}
+
+/// The target that an interpreter gets from a lockfile: of those it satisfies, the one with the highest floor.
+pub fn target_for<'a>(lockfile: &'a Lockfile, interpreter: &Interpreter) -> Result<&'a LockedTarget, Option<Mismatch>> {
+    let mut mismatch = None;
+    let mut best: Option<&LockedTarget> = None;
+    for locked in &lockfile.targets {
+        match interpreter.satisfies(&locked.target) {
+            Ok(()) if best.is_none_or(|best| best.target < locked.target) => best = Some(locked),
+            Ok(()) => {}
+            // The mismatch that says most: a wrong floor rather than a wrong Python.
+            Err(error) if mismatch.is_none() || locked.target.python == interpreter.python => mismatch = Some(error),
+            Err(_) => {}
+        }
+    }
+    best.ok_or(mismatch)
+}
+
+impl Project<'_> {
+    /// Plans the environment of the chosen channel, locking first where that is needed and allowed.
+    pub fn plan(&self, chosen: Chosen, options: PlanOptions) -> Result<Plan, PlanError> {
+        let (lockfile, relocked, mut warnings) = self.current_lockfile(&chosen.channel, options)?;
+        let interpreter = self.interpreter(&lockfile)?;
+        let locked = target_for(&lockfile.lockfile, &interpreter)
+            .map_err(|mismatch| self.no_target(&lockfile, &interpreter, mismatch))?
+            .clone();
+        interpreter
+            .check_patch(&locked)
+            .map_err(|source| PlanError::Patch { program: interpreter.path.clone(), source })?;
+        if let crate::backend::Preference::Backend(wanted) = self.config.backend.value
+            && matches!(self.config.backend.origin, crate::config::Origin::Flag(_))
+            && wanted != locked.backend
+        {
+            let channel = chosen.channel.clone();
+            return Err(PlanError::OtherBackend { channel, found: locked.backend, wanted });
+        }
+        warnings.extend(lockfile.warnings.iter().map(ToString::to_string));
+        if let Some(decision) = &chosen.decision {
+            warnings.extend(decision.warnings.iter().cloned());
+        }
+        let key = key::environment_key(&lockfile.lockfile, &locked.target)
+            .map_err(|source| PlanError::Select { path: lockfile.path.clone(), source })?;
+        Ok(Plan { chosen, lockfile, relocked, interpreter, locked, key, warnings })
+    }
+
+    fn current_lockfile(
+        &self,
+        channel: &Channel,
+        options: PlanOptions,
+    ) -> Result<(ReadLockfile, bool, Vec<String>), PlanError> {
+        let existing = self.read_lockfile(channel).map_err(RelockError::from)?;
+        let path = self.lockfile_path(channel);
+        let mut stale = Vec::new();
+        if let Some(existing) = existing {
+            stale = self.staleness(channel, &existing)?;
+            if stale.is_empty() {
+                return Ok((existing, false, Vec::new()));
+            }
+        }
+        match (options.locked, stale.is_empty()) {
+            (true, true) => Err(PlanError::NoLockfile { path }),
+            (true, false) => Err(PlanError::Stale { path, differences: stale }),
+            (false, _) => {
+                let interpreter = self.finder().find(self.request(), &|_| true).ok();
+                let relocked = self.relock(channel, &LockRequest::default(), interpreter.as_ref())?;
+                Ok((relocked.read, true, relocked.warnings))
+            }
+        }
+    }
+
+    /// What makes a lockfile stale, decided offline.
+    pub fn staleness(&self, channel: &Channel, existing: &ReadLockfile) -> Result<Vec<Difference>, PlanError> {
+        let texts = self.requirements_for(Some(&existing.lockfile), &[]);
+        let requirements =
+            texts.iter().map(|text| requirement(text)).collect::<Result<Vec<_>, _>>().map_err(RelockError::from)?;
+        let config = self.config;
+        // The project's own lists count where it has any; a list that it leaves out is the lockfile's.
+        let targets = (!config.python_versions.is_empty() || !config.platforms.is_empty()).then(|| {
+            let locked = || existing.lockfile.targets.iter().map(|locked| locked.target);
+            let mut pythons = config.python_versions.clone();
+            let mut platforms = config.platforms.clone();
+            if pythons.is_empty() {
+                pythons = locked().map(|target| target.python).collect();
+            }
+            if platforms.is_empty() {
+                platforms = locked().map(|target| target.platform).collect();
+            }
+            let pairs = platforms.iter().flat_map(|platform| {
+                pythons.iter().map(|python| crate::target::Target { python: *python, platform: *platform })
+            });
+            pairs.collect::<Vec<_>>()
+        });
+        Ok(existing.lockfile.staleness(&Wanted {
+            requirements: &requirements,
+            channel: Some(channel),
+            targets: targets.as_deref(),
+        }))
+    }
+
+    fn request(&self) -> Option<&python::Request> {
+        self.config.python.as_ref().map(|request| &request.value)
+    }
+
+    fn interpreter(&self, lockfile: &ReadLockfile) -> Result<Interpreter, PlanError> {
+        let fits = |interpreter: &Interpreter| target_for(&lockfile.lockfile, interpreter).is_ok();
+        Ok(self.finder().find(self.request(), &fits)?)
+    }
+
+    fn no_target(&self, lockfile: &ReadLockfile, interpreter: &Interpreter, mismatch: Option<Mismatch>) -> PlanError {
+        let mut pythons: Vec<PythonMinor> =
+            lockfile.lockfile.targets.iter().map(|locked| locked.target.python).collect();
+        pythons.sort();
+        pythons.dedup();
+        match mismatch {
+            Some(source) => PlanError::NoTarget {
+                path: lockfile.path.clone(),
+                program: interpreter.path.clone(),
+                version: interpreter.version.to_string(),
+                pythons,
+                source: Box::new(source),
+            },
+            None => PlanError::Stale { path: lockfile.path.clone(), differences: Vec::new() },
+        }
+    }
+}

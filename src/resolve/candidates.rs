@@ -1,0 +1,246 @@
+//! Which versions of a project one target can install, and why it cannot install the others.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use pubgrub::Ranges;
+
+use super::memo::Catalog;
+use super::versions::is_pin;
+use crate::index::IndexFile;
+use crate::lockfile::rank;
+use crate::pep::{Tags, Version, VersionSpecifiers};
+use crate::target::{PythonMinor, Target};
+
+/// What of a target decides which wheels it can install.
+pub(super) struct Floor {
+    pub(super) target: Target,
+    pub(super) tags: Tags,
+    /// The full Python version without pre-release parts: a release candidate counts as its release.
+    pub(super) python: Version,
+}
+
+impl Floor {
+    pub(super) fn new(target: Target, full: &Version) -> Self {
+        Self {
+            target,
+            tags: target.tags(),
+            python: full.only_release(),
+        }
+    }
+}
+
+/// A version with wheels that the target can install.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// Positions on the page, the wheel that the target installs first.
+    wheels: Vec<usize>,
+    /// Why it was yanked, where every such wheel was.
+    pub(super) yanked: Option<String>,
+}
+
+/// Why a target cannot install a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exclusion {
+    /// No wheel fits its tags.
+    NoWheel {
+        /// The Pythons that have a wheel for the target's platform.
+        pythons: Vec<PythonMinor>,
+        /// The platform tags of its wheels.
+        platforms: Vec<String>,
+    },
+    /// Its Python is outside `Requires-Python`.
+    RequiresPython(VersionSpecifiers),
+    /// It was yanked, and nothing pins it.
+    Yanked(String),
+    /// It is a pre-release, and nobody asked for one.
+    PreRelease,
+    /// It needs something by URL or path; the requirement as written.
+    DirectUrl(String),
+    /// Its metadata is that of another package or version, which it names.
+    OtherMetadata(String),
+}
+
+impl fmt::Display for Exclusion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |items: Vec<String>| items.join(", ");
+        match self {
+            Self::NoWheel { pythons, .. } if !pythons.is_empty() => write!(
+                formatter,
+                "has no wheel for this Python; there are wheels for Python {}",
+                list(pythons.iter().map(ToString::to_string).collect())
+            ),
+            Self::NoWheel { platforms, .. } => write!(
+                formatter,
+                "has no wheel for this platform; there are wheels for {}",
+                list(platforms.clone())
+            ),
+            Self::RequiresPython(specifiers) => write!(formatter, "requires Python {specifiers}"),
+            Self::Yanked(reason) if reason.is_empty() => formatter.write_str("was yanked"),
+            Self::Yanked(reason) => write!(formatter, "was yanked ({reason})"),
+            Self::PreRelease => formatter.write_str("is a pre-release, which your requirements do not ask for"),
+            Self::DirectUrl(requirement) => {
+                write!(
+                    formatter,
+                    "needs `{requirement}`; only wheels of an index can be locked"
+                )
+            }
+            Self::OtherMetadata(other) => write!(formatter, "has metadata that calls itself {other}"),
+        }
+    }
+}
+
+/// The versions of one project as one target sees them.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    pub(super) catalog: Arc<Catalog>,
+    usable: BTreeMap<Version, Candidate>,
+    excluded: BTreeMap<Version, Refusal>,
+}
+
+/// An [`Exclusion`] before anyone asked for its details.
+#[derive(Debug)]
+enum Refusal {
+    NoWheel,
+    RequiresPython(VersionSpecifiers),
+    PreRelease,
+}
+
+impl Candidates {
+    /// `pre_releases`: whether pre-releases may be chosen although stable versions exist.
+    pub(super) fn new(catalog: Arc<Catalog>, floor: &Floor, pre_releases: bool) -> Self {
+        let mut usable = BTreeMap::new();
+        let mut excluded = BTreeMap::new();
+        for (version, positions) in &catalog.versions {
+            let verdict = if version.any_prerelease() && !pre_releases {
+                Err(Refusal::PreRelease)
+            } else {
+                examine(&catalog, positions, floor)
+            };
+            match verdict {
+                Ok(candidate) => {
+                    usable.insert(version.clone(), candidate);
+                }
+                Err(exclusion) => {
+                    excluded.insert(version.clone(), exclusion);
+                }
+            }
+        }
+        Self {
+            catalog,
+            usable,
+            excluded,
+        }
+    }
+
+    /// The version to try: a preferred one where it fits (earlier sets of `preferred` count more), else the newest.
+    /// A yanked version is taken only where `set` pins it or it is preferred.
+    pub(super) fn choose(&self, set: &Ranges<Version>, preferred: &[BTreeSet<Version>]) -> Option<&Version> {
+        let wanted = preferred.iter().find_map(|versions| {
+            self.usable
+                .keys()
+                .rev()
+                .find(|v| versions.contains(*v) && set.contains(*v))
+        });
+        wanted.or_else(|| {
+            let pinned = is_pin(set);
+            self.usable
+                .iter()
+                .rev()
+                .find(|(version, candidate)| set.contains(*version) && (candidate.yanked.is_none() || pinned))
+                .map(|(version, _)| version)
+        })
+    }
+
+    pub(super) fn get(&self, version: &Version) -> Option<&Candidate> {
+        self.usable.get(version)
+    }
+
+    /// The wheels of `version` that the target can install, the one it does install first.
+    pub(super) fn wheels(&self, version: &Version) -> impl Iterator<Item = &IndexFile> {
+        let positions = self.usable.get(version).map_or(&[][..], |candidate| &candidate.wheels);
+        positions.iter().map(|position| &self.catalog.page.wheels[*position])
+    }
+
+    /// Why the newest version of `set` that the page lists cannot be chosen; none where the page lists none.
+    pub(super) fn why_not(&self, set: &Ranges<Version>, floor: &Floor) -> Option<(&Version, Exclusion)> {
+        let (version, positions) = self
+            .catalog
+            .versions
+            .iter()
+            .rev()
+            .find(|(version, _)| set.contains(*version))?;
+        let exclusion = match (self.excluded.get(version), self.usable.get(version)) {
+            (Some(Refusal::NoWheel), _) => {
+                let wheels = positions.iter().map(|position| &self.catalog.page.wheels[*position]);
+                no_wheel(wheels, floor)
+            }
+            (Some(Refusal::RequiresPython(python)), _) => Exclusion::RequiresPython(python.clone()),
+            (Some(Refusal::PreRelease), _) => Exclusion::PreRelease,
+            (None, Some(candidate)) => Exclusion::Yanked(candidate.yanked.clone()?),
+            (None, None) => return None,
+        };
+        Some((version, exclusion))
+    }
+}
+
+/// The wheel that a target would install of one version.
+pub(super) fn first_wheel<'c>(catalog: &'c Catalog, version: &Version, floor: &Floor) -> Option<&'c IndexFile> {
+    let candidate = examine(catalog, catalog.versions.get(version)?, floor).ok()?;
+    candidate.wheels.first().map(|position| &catalog.page.wheels[*position])
+}
+
+fn examine(catalog: &Catalog, positions: &[usize], floor: &Floor) -> Result<Candidate, Refusal> {
+    let wheel = |position: usize| &catalog.page.wheels[position];
+    let mut fitting = positions.to_vec();
+    fitting.retain(|position| wheel(*position).filename.is_compatible(&floor.tags));
+    if fitting.is_empty() {
+        return Err(Refusal::NoWheel);
+    }
+    let asked = |position: &usize| wheel(*position).requires_python.as_ref();
+    let refused = fitting.iter().find_map(asked).cloned();
+    fitting.retain(|position| asked(position).is_none_or(|python| python.contains(&floor.python)));
+    if fitting.is_empty() {
+        return Err(Refusal::RequiresPython(
+            refused.unwrap_or_else(VersionSpecifiers::empty),
+        ));
+    }
+    let reasons: Option<Vec<&String>> = fitting
+        .iter()
+        .map(|position| wheel(*position).yanked.as_ref())
+        .collect();
+    let yanked = reasons.and_then(|reasons| reasons.first().map(|reason| (*reason).clone()));
+    if yanked.is_none() {
+        fitting.retain(|position| wheel(*position).yanked.is_none());
+    }
+    fitting.sort_by_key(|position| Reverse(rank(&wheel(*position).filename, &wheel(*position).file, &floor.tags)));
+    // One file may be listed twice, by two links; whether the two agree is checked when digests are written down.
+    fitting.dedup_by_key(|position| (wheel(*position).file.as_str(), wheel(*position).digest));
+    Ok(Candidate {
+        wheels: fitting,
+        yanked,
+    })
+}
+
+fn no_wheel<'a>(wheels: impl Iterator<Item = &'a IndexFile> + Clone, floor: &Floor) -> Exclusion {
+    let known = (7..=20).flat_map(|minor| [false, true].map(|freethreaded| PythonMinor { minor, freethreaded }));
+    let pythons = known
+        .filter(|python| {
+            let tags = Target {
+                python: *python,
+                platform: floor.target.platform,
+            }
+            .tags();
+            wheels.clone().any(|wheel| wheel.filename.is_compatible(&tags))
+        })
+        .collect();
+    let platforms: BTreeSet<String> = wheels
+        .flat_map(|wheel| wheel.filename.platform_tags().iter().map(ToString::to_string))
+        .collect();
+    Exclusion::NoWheel {
+        pythons,
+        platforms: platforms.into_iter().collect(),
+    }
+}

@@ -1,0 +1,208 @@
+//! The loop over targets: solve one, remember what it chose, go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pubgrub::PubGrubError;
+
+use super::boundaries;
+use super::candidates::{self, Floor};
+use super::demands::Node;
+use super::memo::Memo;
+use super::provider::{Preferred, Provider, root_version};
+use super::{PackageSource, Request, Resolution, ResolveError, Resolved, Wanted, Warning, explain};
+use crate::index::IndexFile;
+use crate::pep::{ExtraName, PackageName, Version, VersionOrUrl};
+
+/// Resolves the requirements for every target.
+///
+/// The resolutions are sorted by target. The first target that has no answer fails the whole.
+pub fn resolve(request: &Request, source: &dyn PackageSource) -> Result<Vec<Resolution>, ResolveError> {
+    let targets = ordered(&request.targets)?;
+    for requirement in request.requirements.iter().chain(&request.constraints) {
+        if let Some(VersionOrUrl::Url(_)) = requirement.version_or_url {
+            return Err(ResolveError::DirectUrl {
+                requirement: requirement.to_string(),
+            });
+        }
+    }
+    let memo = Memo::new(source);
+    let mut chosen: BTreeMap<PackageName, BTreeSet<Version>> = BTreeMap::new();
+    let mut resolutions = Vec::new();
+    for (position, wanted) in targets.iter().enumerate() {
+        let provider = Provider::new(&memo, request, wanted, preferred(request, wanted, &chosen));
+        let resolution = solve(&provider, request, wanted)?;
+        for package in &resolution.packages {
+            chosen
+                .entry(package.name.clone())
+                .or_default()
+                .insert(package.version.clone());
+        }
+        if position == 0 {
+            // The other targets will mostly take these versions, each with wheels of its own.
+            memo.prefetch_metadata(&expected(&memo, &chosen, &targets[1..])?);
+        }
+        resolutions.push(resolution);
+    }
+    resolutions.sort_by_key(|resolution| resolution.target);
+    Ok(resolutions)
+}
+
+/// The targets, newest Python first.
+fn ordered(targets: &[Wanted]) -> Result<Vec<Wanted>, ResolveError> {
+    let mut ordered = targets.to_vec();
+    ordered.sort_by(|left, right| {
+        let newest_first = right.target.python.minor.cmp(&left.target.python.minor);
+        newest_first
+            .then_with(|| left.target.cmp(&right.target))
+            .then_with(|| left.python_full_version.cmp(&right.python_full_version))
+    });
+    ordered.dedup();
+    if let Some([first, second]) = ordered
+        .array_windows()
+        .find(|[first, second]| first.target == second.target)
+    {
+        return Err(ResolveError::TwoPythons {
+            target: first.target,
+            first: first.python_full_version.clone(),
+            second: second.python_full_version.clone(),
+        });
+    }
+    if ordered.is_empty() {
+        return Err(ResolveError::NoTargets);
+    }
+    Ok(ordered)
+}
+
+/// What `wanted` should prefer: the lockfile's pins for it, what other targets chose, the lockfile's other pins.
+fn preferred(request: &Request, wanted: &Wanted, chosen: &BTreeMap<PackageName, BTreeSet<Version>>) -> Preferred {
+    let environment = wanted.target.markers(&wanted.python_full_version);
+    let mut preferred = Preferred::new();
+    let add_pins = |preferred: &mut Preferred, applies: bool| {
+        for (name, pins) in &request.preferences.pins {
+            let versions: BTreeSet<Version> = pins
+                .iter()
+                .filter(|(_, marker)| marker.evaluate(&environment, &[]) == applies)
+                .map(|(version, _)| version.clone())
+                .collect();
+            preferred.entry(name.clone()).or_default().push(versions);
+        }
+    };
+    add_pins(&mut preferred, true);
+    for (name, versions) in chosen {
+        preferred.entry(name.clone()).or_default().push(versions.clone());
+    }
+    add_pins(&mut preferred, false);
+    preferred
+}
+
+/// The wheels of the `chosen` versions that `targets` would install.
+fn expected(
+    memo: &Memo<'_>,
+    chosen: &BTreeMap<PackageName, BTreeSet<Version>>,
+    targets: &[Wanted],
+) -> Result<Vec<IndexFile>, ResolveError> {
+    let mut files: BTreeMap<String, IndexFile> = BTreeMap::new();
+    for wanted in targets {
+        let floor = Floor::new(wanted.target, &wanted.python_full_version);
+        for (name, versions) in chosen {
+            let Some(catalog) = memo.catalog(name)? else { continue };
+            for version in versions {
+                if let Some(wheel) = candidates::first_wheel(&catalog, version, &floor) {
+                    files.insert(wheel.url.to_string(), wheel.clone());
+                }
+            }
+        }
+    }
+    Ok(files.into_values().collect())
+}
+
+fn solve(provider: &Provider<'_>, request: &Request, wanted: &Wanted) -> Result<Resolution, ResolveError> {
+    let solution = match pubgrub::resolve(provider, Node::Root, root_version()) {
+        Ok(solution) => solution,
+        Err(PubGrubError::NoSolution(tree)) => return Err(explain::failure(provider, &tree)?),
+        Err(
+            PubGrubError::ErrorRetrievingDependencies { source, .. }
+            | PubGrubError::ErrorChoosingVersion { source, .. }
+            | PubGrubError::ErrorInShouldCancel(source),
+        ) => return Err(source),
+    };
+    let mut pins: BTreeMap<PackageName, (Version, Vec<ExtraName>)> = BTreeMap::new();
+    for (node, version) in solution {
+        match node {
+            Node::Root => {}
+            // An extra has the version of its package.
+            Node::Package(name) => drop(pins.entry(name).or_insert_with(|| (version, Vec::new()))),
+            Node::Extra(name, extra) => pins.entry(name).or_insert_with(|| (version, Vec::new())).1.push(extra),
+        }
+    }
+    let mut boundaries = BTreeSet::new();
+    for requirement in &request.requirements {
+        boundaries::collect(&mut boundaries, requirement.marker, &[], &wanted.target);
+    }
+    let mut packages = Vec::new();
+    let mut warnings = BTreeSet::new();
+    for (name, (version, mut extras)) in pins {
+        extras.sort();
+        let package = resolved(provider, name, version, extras, &mut warnings)?;
+        let metadata = provider.metadata(&package.name, &package.version)?;
+        for requirement in &metadata.requires_dist {
+            boundaries::collect(&mut boundaries, requirement.marker, &package.extras, &wanted.target);
+        }
+        packages.push(package);
+    }
+    Ok(Resolution {
+        target: wanted.target,
+        python_full_version: wanted.python_full_version.clone(),
+        python_boundaries: boundaries.into_iter().collect(),
+        packages,
+        warnings: warnings.into_iter().collect(),
+    })
+}
+
+fn resolved(
+    provider: &Provider<'_>,
+    name: PackageName,
+    version: Version,
+    extras: Vec<ExtraName>,
+    warnings: &mut BTreeSet<Warning>,
+) -> Result<Resolved, ResolveError> {
+    let metadata = provider.metadata(&name, &version)?;
+    let mut dependencies = BTreeSet::new();
+    let nodes = std::iter::once(Node::Package(name.clone()))
+        .chain(extras.iter().map(|extra| Node::Extra(name.clone(), extra.clone())));
+    for node in nodes {
+        if let Ok(demands) = provider.demands(&node, &version)? {
+            dependencies.extend(demands.keys().filter_map(Node::name).cloned());
+        }
+    }
+    dependencies.remove(&name);
+    for extra in &extras {
+        if !metadata.provides_extra.contains(extra) {
+            warnings.insert(Warning::UnknownExtra {
+                name: name.clone(),
+                version: version.clone(),
+                extra: extra.clone(),
+            });
+        }
+    }
+    let candidates = provider.candidates(&name)?;
+    if let Some(reason) = candidates
+        .as_ref()
+        .and_then(|candidates| candidates.get(&version)?.yanked.clone())
+    {
+        warnings.insert(Warning::Yanked {
+            name: name.clone(),
+            version: version.clone(),
+            reason,
+        });
+    }
+    let wheels = candidates.map_or_else(Vec::new, |candidates| candidates.wheels(&version).cloned().collect());
+    Ok(Resolved {
+        name,
+        version,
+        extras,
+        requires_python: metadata.requires_python.clone(),
+        dependencies: dependencies.into_iter().collect(),
+        wheels,
+    })
+}

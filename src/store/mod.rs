@@ -1,0 +1,393 @@
+//! The store: where everything is, and how something becomes visible in it.
+//!
+//! ```text
+//! VERSION            "1\n"
+//! wheels/<name>/     wheel trees: root/, manifest.json, facts.json
+//! envs/<name>/       environments
+//! roots/             one file a project that uses the store
+//! leases/<env name>  files that running processes hold a shared flock on
+//! records/<name>     commit records
+//! guards/<name>      files that builders hold an exclusive flock on
+//! tmp/               staging; debris of killed processes
+//! ```
+//!
+//! The store knows bytes and names, never Python. Visible means complete: an object is written in `tmp/`, made
+//! read-only below its top folder and renamed into place; then the top folder is made read-only too. There is no
+//! database: the rename is the registration.
+//! Refuses: a store whose VERSION is newer than this program understands.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::fsx::{self, PathContext as _, PathError};
+use crate::progress::{Event, Reporter};
+
+mod guard;
+mod record;
+
+pub use guard::Guard;
+pub use record::{CommitRecord, Trust};
+
+/// The version of the layout that this program writes.
+const VERSION: u32 = 1;
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file operation.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Written by a newer flambeau.
+    #[error("the store {} has version {found}; this flambeau understands up to {VERSION}", path.display())]
+    Newer {
+        /// The store.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// VERSION is no number.
+    #[error("{} does not hold a store version", path.display())]
+    BadVersion {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file system cannot take a guard.
+    #[error("cannot take the guard {}", path.display())]
+    Guard {
+        /// The guard file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What sort of object a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shelf {
+    /// `wheels/`: wheel trees.
+    Wheels,
+    /// `envs/`: environments.
+    Envs,
+}
+
+impl Shelf {
+    /// The folder's name in the store.
+    #[must_use]
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Self::Wheels => "wheels",
+            Self::Envs => "envs",
+        }
+    }
+}
+
+/// A store folder. Cheap to make; touches the disk only when something is asked of it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// The store at `root`, which need not exist yet.
+    #[must_use]
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The store's folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where an object of this name is or would be.
+    #[must_use]
+    pub fn path(&self, shelf: Shelf, name: &str) -> PathBuf {
+        self.root.join(shelf.folder()).join(name)
+    }
+
+    /// Whether the object is visible, and so complete.
+    #[must_use]
+    pub fn has(&self, shelf: Shelf, name: &str) -> bool {
+        std::fs::symlink_metadata(self.path(shelf, name)).is_ok_and(|meta| meta.is_dir())
+    }
+
+    /// The file that processes of an environment hold a lease on.
+    #[must_use]
+    pub fn lease_path(&self, env: &str) -> PathBuf {
+        self.root.join("leases").join(env)
+    }
+
+    /// The folder of the projects' registrations.
+    #[must_use]
+    pub fn roots_dir(&self) -> PathBuf {
+        self.root.join("roots")
+    }
+
+    /// The names on a shelf, sorted; none where the store does not exist yet.
+    pub fn names(&self, shelf: Shelf) -> Result<Vec<String>, StoreError> {
+        let folder = self.root.join(shelf.folder());
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).at("list", &folder).map_err(StoreError::from),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.at("list", &folder)?;
+            if let Ok(name) = entry.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Refuses a store of a newer version; says nothing of one that does not exist yet.
+    pub fn check_version(&self) -> Result<(), StoreError> {
+        let path = self.root.join("VERSION");
+        let Some(bytes) = fsx::read_if_exists(&path)? else {
+            return Ok(());
+        };
+        let found: Option<u32> = std::str::from_utf8(&bytes)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        match found {
+            Some(found) if found <= VERSION => Ok(()),
+            Some(found) => Err(StoreError::Newer {
+                path: self.root.clone(),
+                found,
+            }),
+            None => Err(StoreError::BadVersion { path }),
+        }
+    }
+
+    /// Creates what is missing of the layout. Every verb that writes calls it first.
+    pub fn prepare(&self) -> Result<(), StoreError> {
+        self.check_version()?;
+        for folder in ["wheels", "envs", "roots", "leases", "records", "guards", "tmp"] {
+            fsx::create_dir_all(&self.root.join(folder))?;
+        }
+        let version = self.root.join("VERSION");
+        if fsx::read_if_exists(&version)?.is_none() {
+            fsx::write_atomic(&version, format!("{VERSION}\n").as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the exclusive guard of one object; other builders of the same object wait for this one.
+    pub fn guard(&self, name: &str, reporter: &dyn Reporter) -> Result<Guard, StoreError> {
+        let path = self.root.join("guards").join(name);
+        Guard::exclusive(&path, || reporter.event(Event::Waiting { what: name }))
+            .map_err(|source| StoreError::Guard { path, source })
+    }
+
+    /// A new staging folder.
+    pub fn stage(&self) -> Result<Staging, StoreError> {
+        let tmp = self.root.join("tmp");
+        let folder = tempfile::Builder::new()
+            .prefix("stage-")
+            .permissions(std::fs::Permissions::from_mode(0o755))
+            .tempdir_in(&tmp)
+            .at("create a folder in", &tmp)?;
+        Ok(Staging {
+            path: Some(folder.keep()),
+        })
+    }
+
+    /// Publishes a staged object under `name`. Returns whether this call made it visible; where another process was
+    /// first, its object stays and this one is dropped: both were made from the same inputs.
+    pub fn commit(&self, mut staging: Staging, shelf: Shelf, name: &str, sync: Sync) -> Result<bool, StoreError> {
+        seal_below(staging.path())?;
+        if sync == Sync::Full {
+            self.sync_file_system()?;
+        }
+        self.write_record(shelf, name, sync == Sync::Full)?;
+        let target = self.path(shelf, name);
+        match std::fs::rename(staging.path(), &target) {
+            Ok(()) => staging.path = None,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) =>
+            {
+                return Ok(false);
+            }
+            Err(error) => return Err(error).at("publish", &target).map_err(StoreError::from),
+        }
+        set_mode(&target, 0o555)?;
+        if sync == Sync::Full {
+            self.sync_file_system()?;
+        }
+        Ok(true)
+    }
+
+    /// Takes an object out of sight and deletes it. Only for objects found damaged, under their guard.
+    pub fn discard(&self, shelf: Shelf, name: &str) -> Result<(), StoreError> {
+        let path = self.path(shelf, name);
+        let trash = self.stage()?;
+        set_mode(&path, 0o755)?;
+        std::fs::rename(&path, trash.path().join("discarded")).at("take away", &path)?;
+        Ok(())
+    }
+
+    /// One `syncfs` for everything written to the store's file system.
+    pub fn sync_file_system(&self) -> Result<(), StoreError> {
+        let folder = std::fs::File::open(&self.root).at("open", &self.root)?;
+        #[cfg(target_os = "linux")]
+        rustix::fs::syncfs(&folder).at("sync the file system of", &self.root)?;
+        #[cfg(not(target_os = "linux"))]
+        folder.sync_all().at("sync", &self.root)?;
+        Ok(())
+    }
+}
+
+/// When what was written reaches the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sync {
+    /// When the kernel sees fit; after a crash of the machine, objects are verified before they are used again.
+    #[default]
+    Lazy,
+    /// Before the object becomes visible.
+    Full,
+}
+
+/// A folder under `tmp/`; dropped means deleted.
+#[must_use]
+#[derive(Debug)]
+pub struct Staging {
+    path: Option<PathBuf>,
+}
+
+impl Staging {
+    /// The folder.
+    ///
+    /// # Panics
+    /// Never: the path is only taken by the commit, which consumes the staging.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.path
+            .as_deref()
+            .expect("a staging has its folder until it is committed")
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // What cannot be removed is debris under tmp/, which a later collection takes.
+            fsx::remove_tree(path).ok();
+        }
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), PathError> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).at("set the mode of", path)
+}
+
+/// Makes every folder below `top` read-only; `top` itself stays writable for the rename.
+fn seal_below(top: &Path) -> Result<(), PathError> {
+    for entry in std::fs::read_dir(top).at("list", top)? {
+        let entry = entry.at("list", top)?;
+        if entry.file_type().at("look at", entry.path())?.is_dir() {
+            seal_below(&entry.path())?;
+            set_mode(&entry.path(), 0o555)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::new(folder.path().join("store"));
+        store.prepare().expect("prepared");
+        (folder, store)
+    }
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).expect("there").permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn commit_makes_visible_and_read_only() {
+        let (_folder, store) = store();
+        let staging = store.stage().expect("a staging");
+        std::fs::create_dir(staging.path().join("root")).expect("a folder");
+        std::fs::write(staging.path().join("root/file"), b"x").expect("a file");
+        assert!(!store.has(Shelf::Wheels, "a"));
+        assert!(
+            store
+                .commit(staging, Shelf::Wheels, "a", Sync::Lazy)
+                .expect("committed")
+        );
+        let path = store.path(Shelf::Wheels, "a");
+        assert_eq!((mode(&path), mode(&path.join("root"))), (0o555, 0o555));
+        assert_eq!(store.names(Shelf::Wheels).expect("names"), ["a"]);
+        assert_eq!(store.trust(Shelf::Wheels, "a").expect("a record"), Trust::SameBoot);
+        assert_eq!(std::fs::read_dir(store.root().join("tmp")).expect("tmp").count(), 0);
+    }
+
+    #[test]
+    fn the_second_of_two_builders_keeps_the_first_one_s_object() {
+        let (_folder, store) = store();
+        for (body, first) in [("1", true), ("2", false)] {
+            let staging = store.stage().expect("a staging");
+            std::fs::write(staging.path().join("file"), body).expect("a file");
+            assert_eq!(
+                store.commit(staging, Shelf::Envs, "e", Sync::Full).expect("committed"),
+                first
+            );
+        }
+        assert_eq!(
+            std::fs::read(store.path(Shelf::Envs, "e").join("file")).expect("there"),
+            b"1"
+        );
+        assert_eq!(std::fs::read_dir(store.root().join("tmp")).expect("tmp").count(), 0);
+        assert_eq!(store.trust(Shelf::Envs, "e").expect("a record"), Trust::Synced);
+    }
+
+    #[test]
+    fn dropped_staging_and_discarded_objects_leave_nothing() {
+        let (_folder, store) = store();
+        let staging = store.stage().expect("a staging");
+        std::fs::create_dir(staging.path().join("x")).expect("a folder");
+        drop(staging);
+        let staging = store.stage().expect("a staging");
+        std::fs::create_dir(staging.path().join("x")).expect("a folder");
+        store
+            .commit(staging, Shelf::Wheels, "a", Sync::Lazy)
+            .expect("committed");
+        store.discard(Shelf::Wheels, "a").expect("discarded");
+        assert!(!store.has(Shelf::Wheels, "a"));
+        assert_eq!(std::fs::read_dir(store.root().join("tmp")).expect("tmp").count(), 0);
+    }
+
+    #[test]
+    fn a_newer_store_is_refused_by_name() {
+        let (_folder, store) = store();
+        std::fs::write(store.root().join("VERSION"), "99\n").expect("written");
+        let error = store.prepare().expect_err("newer");
+        assert!(error.to_string().contains("has version 99"), "{error}");
+        std::fs::write(store.root().join("VERSION"), "x").expect("written");
+        assert!(matches!(store.check_version(), Err(StoreError::BadVersion { .. })));
+    }
+
+    #[test]
+    fn a_guard_keeps_others_waiting() {
+        let (_folder, store) = store();
+        let guard = store.guard("thing", &Silent).expect("a guard");
+        let path = store.root().join("guards/thing");
+        let other = std::fs::File::open(&path).expect("the guard file");
+        assert!(other.try_lock().is_err());
+        drop(guard);
+        assert!(other.try_lock().is_ok());
+    }
+}

@@ -1,0 +1,374 @@
+//! The only printer: results to stdout, everything else to stderr; for people, as JSON, or as progress events.
+//!
+//! Owns: what a message looks like (`error:`, `caused by:`, `hint:`, `warning:`), progress bars, and that `--json`
+//! prints exactly one document, on failure too. Meaning never hangs on colour alone.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this module is where everything is printed")]
+
+use std::collections::HashMap;
+use std::io::IsTerminal as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::error::Failure;
+use crate::progress::{Event, Reporter};
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgressMode {
+    /// Bars on a terminal, lines elsewhere.
+    Auto,
+    /// Nothing.
+    Off,
+    /// One JSON object a line on stderr.
+    Json,
+}
+
+/// Settings of the printer.
+#[derive(Debug, Clone, Copy)]
+pub struct UiOptions {
+    /// One JSON document on stdout instead of text.
+    pub json: bool,
+    /// No messages but errors.
+    pub quiet: bool,
+    /// More messages.
+    pub verbose: bool,
+    /// ANSI colours on stderr.
+    pub color: bool,
+    /// Progress.
+    pub progress: ProgressMode,
+}
+
+/// Prints.
+pub struct Ui {
+    options: UiOptions,
+    bars: Option<Bars>,
+    lines: Mutex<Lines>,
+}
+
+/// Bars of a terminal: one for each large wheel and a total.
+struct Bars {
+    all: MultiProgress,
+    state: Mutex<BarState>,
+}
+
+#[derive(Default)]
+struct BarState {
+    total: Option<ProgressBar>,
+    files: HashMap<String, ProgressBar>,
+    unpack: Option<ProgressBar>,
+    resolve: Option<ProgressBar>,
+}
+
+/// Totals for plain lines.
+#[derive(Default)]
+struct Lines {
+    files: usize,
+    bytes: u64,
+    done_files: usize,
+    done_bytes: u64,
+    last: Option<Instant>,
+    started: Option<Instant>,
+}
+
+/// Wheels smaller than this share the total's bar.
+const LARGE: u64 = 8 << 20;
+/// Plain lines come no closer than this.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+impl Ui {
+    /// A printer.
+    #[must_use]
+    pub fn new(options: UiOptions) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let drawn = options.progress == ProgressMode::Auto && terminal && !options.quiet;
+        let bars = drawn.then(|| Bars {
+            all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+            state: Mutex::default(),
+        });
+        Self { options, bars, lines: Mutex::default() }
+    }
+
+    /// Whether results are JSON.
+    #[must_use]
+    pub const fn is_json(&self) -> bool {
+        self.options.json
+    }
+
+    /// Prints a result: the document with `"schema": 1` under `--json`, else the text.
+    pub fn result(&self, document: &impl Serialize, text: &str) {
+        self.clear();
+        if self.options.json {
+            let mut value = serde_json::to_value(document).unwrap_or_default();
+            if let Some(fields) = value.as_object_mut() {
+                fields.insert("schema".to_owned(), json!(1));
+            }
+            println!("{value:#}");
+        } else if !text.is_empty() {
+            println!("{}", text.trim_end_matches('\n'));
+        }
+    }
+
+    /// Prints a message for people on stderr.
+    pub fn note(&self, message: &str) {
+        if !self.options.quiet && self.options.progress != ProgressMode::Json {
+            self.line(message);
+        }
+    }
+
+    /// Prints a message that only `-v` asks for.
+    pub fn detail(&self, message: &str) {
+        if self.options.verbose {
+            self.note(message);
+        }
+    }
+
+    /// Prints a warning.
+    pub fn warning(&self, message: &str) {
+        if self.options.progress == ProgressMode::Json {
+            self.event(Event::Warning { message });
+        } else if !self.options.quiet {
+            self.line(&format!("{} {message}", self.label("warning:", "33")));
+        }
+    }
+
+    /// Prints a failure: what failed, why, and what to do next.
+    pub fn failure(&self, failure: &Failure) {
+        self.clear();
+        let chain = failure.chain();
+        if self.options.json {
+            let message = chain.join(": ");
+            let error = json!({ "kind": failure.kind.as_str(), "message": message, "causes": chain, "hints": failure.hints });
+            println!("{:#}", json!({ "schema": 1, "error": error }));
+            return;
+        }
+        for (index, message) in chain.iter().enumerate() {
+            let label = if index == 0 { "error:" } else { "  caused by:" };
+            eprintln!("{} {message}", self.label(label, "31"));
+        }
+        for hint in &failure.hints {
+            eprintln!("{} {hint}", self.label("hint:", "36"));
+        }
+    }
+
+    fn label(&self, text: &str, color: &str) -> String {
+        if self.options.color { format!("\x1b[1;{color}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn line(&self, message: &str) {
+        match &self.bars {
+            // A line above the bars; without bars in sight it is an ordinary line.
+            Some(bars) => bars.all.suspend(|| eprintln!("{message}")),
+            None => eprintln!("{message}"),
+        }
+    }
+
+    /// Takes the bars off the screen.
+    fn clear(&self) {
+        if let Some(bars) = &self.bars {
+            bars.all.clear().ok();
+        }
+    }
+
+    fn plain(&self, event: &Event<'_>) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::FetchPlanned { files, bytes } => {
+                *lines = Lines { files: *files, bytes: *bytes, started: Some(Instant::now()), ..Lines::default() };
+                drop(lines);
+                self.line(&format!("fetching {files} wheels ({})", human_bytes(*bytes)));
+            }
+            Event::FetchStarted { file, size, have } => {
+                lines.done_bytes += have;
+                drop(lines);
+                if size.is_none_or(|size| size >= LARGE) {
+                    let size = size.map_or_else(|| "size unknown".to_owned(), human_bytes);
+                    let resumed = if *have > 0 { format!(", resumed at {}", human_bytes(*have)) } else { String::new() };
+                    self.line(&format!("  {file} ({size}{resumed})"));
+                }
+            }
+            Event::FetchAdvanced { bytes, .. } => {
+                lines.done_bytes += bytes;
+                let due = lines.last.or(lines.started).is_none_or(|last| last.elapsed() >= LINE_EVERY);
+                if due {
+                    lines.last = Some(Instant::now());
+                    let text = lines.summary();
+                    drop(lines);
+                    self.line(&text);
+                }
+            }
+            Event::FetchFinished { .. } => {
+                lines.done_files += 1;
+                if lines.done_files == lines.files {
+                    let text = lines.summary();
+                    drop(lines);
+                    self.line(&text);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Lines {
+    fn summary(&self) -> String {
+        let seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64()).max(0.001);
+        #[expect(clippy::cast_precision_loss, reason = "a speed for people")]
+        let speed = self.done_bytes as f64 / seconds;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a speed for people")]
+        let (speed, left) = (speed as u64, self.bytes.saturating_sub(self.done_bytes) / (speed as u64).max(1));
+        let rest = if self.done_files < self.files { format!(", {left} s left") } else { String::new() };
+        format!(
+            "  {}/{} wheels, {} of {}, {}/s{rest}",
+            self.done_files,
+            self.files,
+            human_bytes(self.done_bytes),
+            human_bytes(self.bytes),
+            human_bytes(speed)
+        )
+    }
+}
+
+fn bar_style(template: &str) -> ProgressStyle {
+    // The templates are constants below; one that indicatif cannot read falls back to its default bar.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+}
+
+impl Bars {
+    fn event(&self, event: &Event<'_>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Resolving { package } => {
+                let bar = state.resolve.get_or_insert_with(|| {
+                    let bar = self.all.add(ProgressBar::new_spinner());
+                    bar.set_style(bar_style("{spinner} resolving {msg}"));
+                    bar
+                });
+                bar.set_message((*package).to_owned());
+                bar.tick();
+            }
+            Event::FetchPlanned { bytes, files } => {
+                if let Some(bar) = state.resolve.take() {
+                    bar.finish_and_clear();
+                }
+                let bar = self.all.add(ProgressBar::new(*bytes));
+                bar.set_style(bar_style(
+                    "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
+                ));
+                bar.set_prefix(format!("{files} wheels"));
+                state.total = Some(bar);
+            }
+            Event::FetchStarted { file, size, have } => {
+                if let Some(total) = &state.total {
+                    total.inc(*have);
+                }
+                if size.is_none_or(|size| size >= LARGE) {
+                    let bar = ProgressBar::new(size.unwrap_or(0));
+                    let bar = match &state.total {
+                        Some(total) => self.all.insert_before(total, bar),
+                        None => self.all.add(bar),
+                    };
+                    bar.set_style(bar_style("  {msg:44!} [{bar:20}] {bytes}/{total_bytes}"));
+                    bar.set_message((*file).to_owned());
+                    bar.set_position(*have);
+                    state.files.insert((*file).to_owned(), bar);
+                }
+            }
+            Event::FetchAdvanced { file, bytes } => {
+                for bar in state.files.get(*file).into_iter().chain(&state.total) {
+                    bar.inc(*bytes);
+                }
+            }
+            Event::FetchRestarted { file, have } => {
+                if let Some(bar) = state.files.get(*file) {
+                    if let Some(total) = &state.total {
+                        total.set_position(total.position().saturating_sub(bar.position().saturating_sub(*have)));
+                    }
+                    bar.set_position(*have);
+                }
+            }
+            Event::FetchFinished { file } => {
+                if let Some(bar) = state.files.remove(*file) {
+                    bar.finish_and_clear();
+                }
+            }
+            Event::UnpackPlanned { files } => {
+                let bar = self.all.add(ProgressBar::new(*files as u64));
+                bar.set_style(bar_style("unpacking [{bar:30}] {pos}/{len} {msg}"));
+                state.unpack = Some(bar);
+            }
+            Event::Unpacked { file } => {
+                if let Some(bar) = &state.unpack {
+                    bar.set_message((*file).to_owned());
+                    bar.inc(1);
+                }
+            }
+            Event::Warning { .. } | Event::Waiting { .. } => {}
+        }
+    }
+}
+
+impl Reporter for Ui {
+    fn event(&self, event: Event<'_>) {
+        if self.options.progress == ProgressMode::Json {
+            let text = serde_json::to_string(&event).unwrap_or_default();
+            eprintln!("{text}");
+            return;
+        }
+        match &event {
+            Event::Warning { message } => return self.warning(message),
+            Event::Waiting { what } => return self.note(&format!("waiting for another flambeau that works on {what}")),
+            _ => {}
+        }
+        if self.options.quiet || self.options.progress == ProgressMode::Off {
+            return;
+        }
+        match &self.bars {
+            Some(bars) => bars.event(&event),
+            None => self.plain(&event),
+        }
+    }
+}
+
+/// `1.8 GB`: three digits at the most, decimal units.
+#[must_use]
+pub fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mut value = bytes as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if value < 9.95 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.0} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_digits_at_the_most() {
+        let rows = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (9949, "9.9 kB"),
+            (9950, "10 kB"),
+            (999_499, "999 kB"),
+            (999_500, "1.0 MB"),
+            (2_900_000_000, "2.9 GB"),
+        ];
+        for (bytes, text) in rows {
+            assert_eq!(human_bytes(bytes), text, "{bytes}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! End-to-end tests: one binary, one file for each verb.
+//!
+//! They show that the parts are wired together as users see them; what can be tested close to the code is tested there.
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "a tool box: some tools wait for the tests that need them")]
+mod support;
+
+mod support_selftest;
