@@ -21,7 +21,7 @@ use crate::cache::Cache;
 use crate::digest::{Hasher, WheelDigest};
 use crate::fsx::PathContext as _;
 use crate::http::{Error as HttpError, Http};
-use crate::wheel::archive::ReadAt;
+use crate::wheel::archive::{LocalFile, ReadAt};
 use crate::wheel::metadata::parse;
 
 /// What identifies a listed wheel within one process.
@@ -33,30 +33,6 @@ pub struct MetadataStore {
     http: Arc<Http>,
     cache: Cache,
     memo: Mutex<HashMap<Identity, Arc<CoreMetadata>>>,
-}
-
-/// A file on this machine, read at offsets.
-struct LocalFile {
-    file: std::fs::File,
-    length: u64,
-}
-
-impl LocalFile {
-    fn open(path: &Path) -> Result<Self, Error> {
-        let file = std::fs::File::open(path).at("open", path)?;
-        let length = file.metadata().at("look at", path)?.len();
-        Ok(Self { file, length })
-    }
-}
-
-impl ReadAt for LocalFile {
-    fn len(&self) -> u64 {
-        self.length
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(&self.file, buffer, offset)
-    }
 }
 
 impl MetadataStore {
@@ -104,11 +80,11 @@ impl MetadataStore {
         if let Some(digest) = &file.digest
             && let Some((path, _)) = self.cache.find_wheel(digest, &file.file, file.size)?
         {
-            return inside(&file.file, &LocalFile::open(&path)?, file);
+            return inside(&file.file, &open(&path)?, file);
         }
         if file.url.scheme() == "file" {
             let path = local_path(&file.url)?;
-            return inside(&file.file, &LocalFile::open(&path)?, file);
+            return inside(&file.file, &open(&path)?, file);
         }
         let failed = |source| Error::Metadata {
             file: file.file.clone(),
@@ -173,7 +149,7 @@ impl MetadataStore {
                 actual,
             });
         }
-        let bytes = inside(&file.file, &LocalFile::open(temporary.path())?, file)?;
+        let bytes = inside(&file.file, &open(temporary.path())?, file)?;
         if file.digest.is_some() {
             let path = temporary.into_temp_path();
             self.cache.admit_wheel(&path, &actual, &file.file)?;
@@ -216,6 +192,10 @@ fn inside(name: &str, reader: &impl ReadAt, file: &IndexFile) -> Result<Vec<u8>,
         file: name.to_owned(),
         source: source.into(),
     })
+}
+
+fn open(path: &Path) -> Result<LocalFile, Error> {
+    Ok(std::fs::File::open(path).and_then(LocalFile::new).at("open", path)?)
 }
 
 /// The path of a `file:` URL.
