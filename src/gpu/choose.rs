@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::nvidia::judge::Fit;
-use super::{Accelerator, Decision, Facts, PciDevice, Reason, Verdict, amd, nvidia};
+use super::{Accelerator, Decision, Facts, PciDevice, Reason, Smi, Verdict, amd, nvidia};
 use crate::backend::{Backend, Channel, Preference};
+use crate::config::Config;
 use crate::pep::Version;
 
 /// The channels of each backend, best first; no list is empty.
@@ -68,6 +69,24 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// What `config` asks for. `unlocked` are the channels without a lockfile, in a project that has lockfiles;
+    /// `torch` is the version that will be installed, where it is known.
+    #[must_use]
+    pub fn new(config: &Config, unlocked: BTreeSet<Channel>, torch: Option<Version>) -> Self {
+        let named = config.channel.as_ref().map(|named| &named.value);
+        Self {
+            preference: config.backend.value,
+            channel: named.map(|channel| (channel.clone(), config.channel_backend(channel))),
+            channels: Channels {
+                cuda: config.channels(Backend::Cuda),
+                rocm: config.channels(Backend::Rocm),
+                cpu: config.channels(Backend::Cpu),
+                unlocked,
+            },
+            torch,
+        }
+    }
+
     /// The backend that must be obeyed, hardware or not.
     fn forced(&self) -> Option<Backend> {
         match (self.preference, &self.channel) {
@@ -120,6 +139,7 @@ pub fn choose(wanted: &Wanted, facts: &Facts) -> Decision {
     let torch = wanted.torch.as_ref();
     let on_nvidia = nvidia::judge::judge(facts, &wanted.candidates(Backend::Cuda), torch);
     let on_amd = amd::judge::judge(facts, &wanted.candidates(Backend::Rocm), torch);
+    let without_nvidia = matches!(on_nvidia, Verdict::Absent);
     let mut decision = match wanted.forced() {
         Some(backend) => forced(wanted, facts, backend, on_nvidia, on_amd),
         None => auto(wanted, facts, on_nvidia, on_amd),
@@ -128,6 +148,11 @@ pub fn choose(wanted: &Wanted, facts: &Facts) -> Decision {
     decision.probes.clone_from(&facts.probes);
     decision.warnings.extend(facts.notes.iter().cloned());
     decision.warnings.extend(variables(facts, decision.backend));
+    if let (Smi::Failed { line, .. }, true) = (&facts.nvidia.smi, without_nvidia) {
+        decision.warnings.push(format!(
+            "nvidia-smi is here, there is no NVIDIA GPU on the PCI bus, and it says: {line}"
+        ));
+    }
     decision
 }
 
@@ -339,7 +364,7 @@ fn accelerators(facts: &Facts, decision: &Decision, torch: Option<&Version>) -> 
 
 fn plain(vendor: &'static str, device: &PciDevice) -> Accelerator {
     let compute = if vendor == "NVIDIA" {
-        super::compat::compute_by_pci(device.device)
+        super::ids::compute_by_pci(device.device)
     } else {
         None
     };

@@ -17,6 +17,7 @@ mod amd;
 mod choose;
 pub mod compat;
 mod host;
+mod ids;
 mod live;
 mod nvidia;
 mod pci;

@@ -243,9 +243,9 @@ fn machine(line: &str) -> Option<PciDevice> {
     let mut options = Vec::new();
     for (index, part) in rest.split('"').enumerate() {
         if index % 2 == 1 {
-            fields.push(part)
+            fields.push(part);
         } else {
-            options.extend(part.split_whitespace())
+            options.extend(part.split_whitespace());
         }
     }
     let number = |index: usize| {

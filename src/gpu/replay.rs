@@ -108,9 +108,11 @@ impl Host for ReplayHost {
             .paths()
             .chain(self.dirs.keys())
             .filter_map(|path| path.strip_prefix(&folder)?.split('/').next());
-        let named = self.dirs.get(path);
-        let names: BTreeSet<&str> = implied.chain(named.into_iter().flatten().map(String::as_str)).collect();
-        if names.is_empty() && named.is_none() {
+        let listed = self.dirs.get(path);
+        let names: BTreeSet<&str> = implied
+            .chain(listed.into_iter().flatten().map(String::as_str))
+            .collect();
+        if names.is_empty() && listed.is_none() {
             return Err(absent());
         }
         Ok(names

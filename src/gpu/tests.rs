@@ -160,6 +160,7 @@ const H100: &str = "nvidia-smi_query_h100_linux_590.48.01.csv";
 const RTX5090: &str = "NVIDIA GeForce RTX 5090, 570.86.10, 12.0, 32607 MiB\n";
 const RTX4090: &str = "NVIDIA GeForce RTX 4090, 550.54.14, 8.9, 24564 MiB\n";
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn nvidia_machines() -> Vec<(&'static str, Machine, &'static str)> {
     let new = Machine::new;
     let card = |driver: &str| new().pci("0000:01:00.0", "0300", "10de:2684", driver);
@@ -276,6 +277,7 @@ fn nvidia_machines() -> Vec<(&'static str, Machine, &'static str)> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn amd_machines() -> Vec<(&'static str, Machine, &'static str)> {
     let new = Machine::new;
     let rx7900 = || {
@@ -669,6 +671,41 @@ fn overrides_stand_in_for_hardware() {
         .decide(&auto());
     assert_eq!(answer(&hidden), "cu118 nvidia_usable");
     assert!(hidden.warnings[0].contains("hides every GPU"), "{hidden:#?}");
+}
+
+#[test]
+fn a_tool_in_trouble_is_never_passed_over_in_silence() {
+    let intel = || Machine::new().sysfs("sysfs-pci_intel-i7-1270p.tsv");
+    let failing = intel()
+        .smi(9, "NVIDIA-SMI has failed because it couldn't communicate\n")
+        .decide(&auto());
+    assert!(
+        failing.warnings[0].ends_with("NVIDIA-SMI has failed because it couldn't communicate"),
+        "{failing:#?}"
+    );
+    let hung = intel().hangs(&["nvidia-smi", SMI, CSV]).decide(&auto());
+    assert_eq!(answer(&hung), "cpu nvidia_probe_hung");
+}
+
+#[test]
+fn the_configuration_says_what_is_wanted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text =
+        "[tool.flambeau.backends]\ncuda = [\"cu126\", \"mine\"]\n[tool.flambeau.channels.mine]\nbackend = \"cuda\"\n";
+    std::fs::write(folder.path().join("pyproject.toml"), text).expect("written");
+    let load = |channel: &str| {
+        let overrides = crate::config::Overrides {
+            channel: channel.parse().ok(),
+            ..Default::default()
+        };
+        crate::config::Config::load(&overrides, &crate::config::Vars::default(), folder.path()).expect("configured")
+    };
+    let wanted = Wanted::new(&load(""), std::collections::BTreeSet::new(), None);
+    assert_eq!(wanted.channels, cuda(&["cu126", "mine"]).channels);
+    assert_eq!((wanted.preference, wanted.channel), (Preference::Auto, None));
+    let named = Wanted::new(&load("mine"), std::collections::BTreeSet::new(), None);
+    assert_eq!(answer(&obey(&named).expect("needs no look")), "mine forced");
+    assert_eq!(obey(&named).expect("needs no look").backend, Backend::Cuda);
 }
 
 #[test]

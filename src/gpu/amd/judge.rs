@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::KfdAccess;
 use crate::backend::Channel;
-use crate::gpu::compat;
 use crate::gpu::{Facts, PciSource, Reason, Usable, Verdict};
+use crate::gpu::{compat, ids};
 use crate::pep::Version;
 
 /// Variables that already choose among AMD's GPUs, the first of them first.
@@ -37,7 +37,7 @@ pub(in crate::gpu) fn gpus(facts: &Facts) -> Vec<Gpu> {
         amd.nodes.iter().map(node).collect()
     } else if facts.pci.amd().next().is_some() {
         let device = |device: &crate::gpu::PciDevice| {
-            let gfx = compat::gfx_by_pci(device.device);
+            let gfx = ids::gfx_by_pci(device.device);
             Gpu {
                 name: device.name.clone().unwrap_or_else(|| label(gfx, device.device)),
                 slot: Some(device.slot.clone()),
@@ -56,7 +56,9 @@ pub(in crate::gpu) fn gpus(facts: &Facts) -> Vec<Gpu> {
         amd.cards.iter().map(card).collect()
     };
     if let Some(gfx) = override_gfx(facts) {
-        gpus.iter_mut().for_each(|gpu| gpu.gfx = Some(gfx.clone()));
+        for gpu in &mut gpus {
+            gpu.gfx = Some(gfx.clone());
+        }
     }
     gpus
 }
@@ -79,7 +81,7 @@ fn override_gfx(facts: &Facts) -> Option<String> {
     let [major, minor, stepping] = parts[..] else {
         return None;
     };
-    compat::gfx_of_version(major * 10_000 + minor * 100 + stepping)
+    ids::gfx_of_version(major * 10_000 + minor * 100 + stepping)
 }
 
 /// Judges AMD's hardware against `channels`, best first.
@@ -174,7 +176,7 @@ fn refused(facts: &Facts) -> Option<Verdict> {
         // Where sysfs shows no AMD card at all it is not this machine's, and the driver's tool alone can tell.
         KfdAccess::Absent
             if !amd.cards.is_empty()
-                && !(facts.pci.source == Some(PciSource::Sysfs) && facts.pci.amd().next().is_some()) =>
+                && (facts.pci.source != Some(PciSource::Sysfs) || facts.pci.amd().next().is_none()) =>
         {
             None
         }
@@ -226,15 +228,14 @@ fn usable(facts: &Facts, gpus: &[Gpu], good: &[bool], channel: &Channel, known: 
     // A GPU without kernels beside a good one makes torch fail even if it is never used. ROCm counts compute nodes.
     let from_nodes = gpus.len() == facts.amd.nodes.len();
     if good.contains(&false) && from_nodes {
-        match VISIBILITY.iter().find(|name| facts.variables.contains_key(**name)) {
-            Some(name) => warnings.push(format!("{name} is set; it should leave out the GPUs named above")),
-            None => {
-                let chosen: Vec<_> = (0..gpus.len())
-                    .filter(|index| good[*index])
-                    .map(|index| index.to_string())
-                    .collect();
-                env.insert("HIP_VISIBLE_DEVICES".to_owned(), chosen.join(","));
-            }
+        if let Some(name) = VISIBILITY.iter().find(|name| facts.variables.contains_key(**name)) {
+            warnings.push(format!("{name} is set; it should leave out the GPUs named above"));
+        } else {
+            let chosen: Vec<_> = (0..gpus.len())
+                .filter(|index| good[*index])
+                .map(|index| index.to_string())
+                .collect();
+            env.insert("HIP_VISIBLE_DEVICES".to_owned(), chosen.join(","));
         }
     }
     let chosen = gpus

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::host::{CommandOutcome, Host, text};
-use super::{Inventory, Probe, ProbeOutcome, compat};
+use super::{Inventory, Probe, ProbeOutcome, ids};
 
 pub(super) mod judge;
 
@@ -151,8 +151,8 @@ fn gpu_node(node: u32, properties: &str) -> Option<KfdNode> {
         node,
         gfx: u32::try_from(value("gfx_target_version"))
             .ok()
-            .and_then(compat::gfx_of_version)
-            .or_else(|| compat::gfx_by_pci(device).map(str::to_owned)),
+            .and_then(ids::gfx_of_version)
+            .or_else(|| ids::gfx_by_pci(device).map(str::to_owned)),
         device,
     })
 }
@@ -251,11 +251,11 @@ fn card(members: &BTreeMap<String, &str>) -> RocmCard {
     let member = |names: &[&str]| names.iter().find_map(|name| members.get(*name).copied());
     let by_id = |text: &str| {
         let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
-        compat::gfx_by_pci(u16::from_str_radix(digits, 16).ok()?)
+        ids::gfx_by_pci(u16::from_str_radix(digits, 16).ok()?)
     };
     // "Card model" is the subsystem's id on most releases, and the device's on some.
     let gfx = member(&["gfx version"])
-        .and_then(compat::gfx_of_rocm_smi)
+        .and_then(ids::gfx_of_rocm_smi)
         .or_else(|| member(&["gpu id", "device id"]).and_then(by_id))
         .or_else(|| member(&["card series"]).and_then(by_id))
         .or_else(|| member(&["card model"]).and_then(by_id));

@@ -3,6 +3,7 @@
 use super::{ComputeCapability, DriverVersion, Smi, SmiFailure, SmiRow};
 use crate::backend::Channel;
 use crate::gpu::compat::{self, Row};
+use crate::gpu::ids;
 use crate::gpu::{Facts, Reason, Usable, Verdict};
 use crate::pep::Version;
 
@@ -34,7 +35,7 @@ pub(in crate::gpu) fn gpus(facts: &Facts) -> Vec<Gpu<'_>> {
     let by_pci: Vec<_> = facts
         .pci
         .nvidia()
-        .map(|device| compat::compute_by_pci(device.device))
+        .map(|device| ids::compute_by_pci(device.device))
         .collect();
     // nvidia-smi lists by PCI address; without addresses in its rows, positions count only if nothing is missing.
     let aligned = by_pci.len() == rows.len();
@@ -50,7 +51,7 @@ pub(in crate::gpu) fn gpus(facts: &Facts) -> Vec<Gpu<'_>> {
             let pci = if aligned { by_pci[index] } else { same };
             Gpu {
                 row,
-                compute: row.compute.or(pci).or_else(|| compat::compute_by_name(&row.name)),
+                compute: row.compute.or(pci).or_else(|| ids::compute_by_name(&row.name)),
             }
         })
         .collect()
@@ -103,6 +104,7 @@ fn present(facts: &Facts) -> bool {
     facts.pci.nvidia().next().is_some()
         || !facts.nvidia.rows().is_empty()
         || facts.nvidia.jetson
+        || matches!(facts.nvidia.smi, Smi::Hung { .. })
         || ((facts.pci.source.is_none() || facts.wsl) && facts.nvidia.smi != Smi::NotFound)
 }
 
@@ -295,13 +297,13 @@ fn dead(facts: &Facts) -> Verdict {
     let vfio = bound("vfio-pci");
     let hidden = facts.nvidia.module.is_some() && !facts.nvidia.device_files;
     let reason = match &facts.nvidia.smi {
-        Smi::Rows(_) => Reason::NvidiaGpuLost,
         Smi::Hung { .. } => Reason::NvidiaProbeHung,
         Smi::Failed {
             failure: SmiFailure::Mismatch,
             ..
         } => Reason::NvidiaDriverMismatch,
-        Smi::Failed {
+        Smi::Rows(_)
+        | Smi::Failed {
             failure: SmiFailure::Lost,
             ..
         } => Reason::NvidiaGpuLost,

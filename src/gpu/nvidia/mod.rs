@@ -5,16 +5,11 @@
 
 use std::fmt;
 
-use super::host::{CommandOutcome, Host, text};
+use super::host::{Host, text};
 use super::{Inventory, Probe, ProbeOutcome};
 
 pub(super) mod judge;
-
-const QUERY: &str = "--query-gpu=name,driver_version,compute_cap,memory.total";
-/// Drivers before 510 do not know `compute_cap`.
-const OLD_QUERY: &str = "--query-gpu=name,driver_version,memory.total";
-const UUID_QUERY: &str = "--query-gpu=uuid";
-const FORMAT: &str = "--format=csv,noheader";
+mod smi;
 
 /// A CUDA compute capability, e.g. 8.9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,12 +37,11 @@ impl ComputeCapability {
                 .flatten()
         };
         let text = text.trim();
-        let (major, minor) = match text.split_once('.') {
-            Some(parts) => parts,
-            None => {
-                let digits = text.strip_prefix("sm_").unwrap_or(text);
-                digits.split_at_checked(digits.len().checked_sub(1)?)?
-            }
+        let (major, minor) = if let Some(parts) = text.split_once('.') {
+            parts
+        } else {
+            let digits = text.strip_prefix("sm_").unwrap_or(text);
+            digits.split_at_checked(digits.len().checked_sub(1)?)?
         };
         let (major, minor) = (number(major)?, number(minor)?);
         ((1..=99).contains(&major) && minor <= 9).then_some(Self { major, minor })
@@ -205,7 +199,7 @@ pub(super) fn probe(host: &dyn Host, pci: &Inventory, probes: &mut Vec<Probe>, n
     }
     let rows = facts.rows();
     if !overridden && rows.windows(2).any(|pair| pair[0].compute != pair[1].compute) {
-        facts.uuids = uuids(host, rows.len());
+        facts.uuids = smi::uuids(host, rows.len());
     }
     if facts.smi == (Smi::Hung { abandoned: true }) {
         notes.push("nvidia-smi hangs inside the driver, could not be killed and was left behind".to_owned());
@@ -226,15 +220,15 @@ fn overrides(host: &dyn Host, probes: &mut Vec<Probe>, notes: &mut Vec<String>) 
     });
     let compute: Vec<ComputeCapability> = value("FLAMBEAU_CUDA_ARCH")
         .and_then(|text| {
-            let parsed = text.split([',', ';']).map(ComputeCapability::parse).collect();
-            if parsed == None::<Vec<_>> {
+            let parsed: Option<Vec<_>> = text.split([',', ';']).map(ComputeCapability::parse).collect();
+            if parsed.is_none() {
                 refuse("FLAMBEAU_CUDA_ARCH", &text);
             }
             parsed
         })
         .unwrap_or_default();
     if driver.is_none() && compute.is_empty() {
-        return (ask(host, probes), false);
+        return (smi::ask(host, probes), false);
     }
     let row = |compute| SmiRow {
         name: "NVIDIA GPU named by FLAMBEAU_CUDA_*".to_owned(),
@@ -244,7 +238,7 @@ fn overrides(host: &dyn Host, probes: &mut Vec<Probe>, notes: &mut Vec<String>) 
         lost: false,
     };
     let rows = if compute.is_empty() {
-        match ask(host, probes) {
+        match smi::ask(host, probes) {
             Smi::Rows(rows) => rows
                 .into_iter()
                 .map(|found| SmiRow {
@@ -266,146 +260,6 @@ fn overrides(host: &dyn Host, probes: &mut Vec<Probe>, notes: &mut Vec<String>) 
         outcome: ProbeOutcome::Overridden,
     });
     (Smi::Rows(rows), true)
-}
-
-fn ask(host: &dyn Host, probes: &mut Vec<Probe>) -> Smi {
-    let (smi, unknown_field) = query(host, QUERY, true, probes);
-    if unknown_field {
-        query(host, OLD_QUERY, false, probes).0
-    } else {
-        smi
-    }
-}
-
-/// One query; whether it was refused for a field that this driver does not know.
-fn query(host: &dyn Host, fields: &str, with_compute: bool, probes: &mut Vec<Probe>) -> (Smi, bool) {
-    let argv = ["nvidia-smi", fields, FORMAT];
-    let mut record = |exit: Option<i32>, line: Option<&str>, outcome: ProbeOutcome| {
-        probes.push(Probe {
-            name: "nvidia-smi",
-            command: Some(argv.join(" ")),
-            file: None,
-            exit,
-            line: line.map(str::to_owned),
-            outcome,
-        });
-    };
-    match host.run(&argv) {
-        CommandOutcome::NotFound => {
-            record(None, None, ProbeOutcome::Absent);
-            (Smi::NotFound, false)
-        }
-        CommandOutcome::TimedOut { abandoned } => {
-            record(
-                None,
-                None,
-                if abandoned {
-                    ProbeOutcome::Unkillable
-                } else {
-                    ProbeOutcome::TimedOut
-                },
-            );
-            (Smi::Hung { abandoned }, false)
-        }
-        CommandOutcome::Failed(why) => {
-            record(None, Some(&why), ProbeOutcome::Failed);
-            (
-                Smi::Failed {
-                    failure: SmiFailure::Unknown,
-                    line: why,
-                },
-                false,
-            )
-        }
-        CommandOutcome::Finished { exit, stdout, stderr } => {
-            // A driver in trouble ends with an error and may still list the GPUs that work.
-            let rows: Vec<_> = stdout.lines().filter_map(|line| row(line, with_compute)).collect();
-            if let Some(first) = stdout.lines().find(|line| row(line, with_compute).is_some()) {
-                record(Some(exit), Some(first.trim()), ProbeOutcome::Found);
-                return (Smi::Rows(rows), false);
-            }
-            let said = format!("{stdout}\n{stderr}");
-            let (failure, line) = failure(&said, exit);
-            record(Some(exit), Some(&line), ProbeOutcome::Failed);
-            (Smi::Failed { failure, line }, said.contains("is not a valid field"))
-        }
-    }
-}
-
-/// One row of the query; nothing where it is not one. Strict, because a row is the evidence of use.
-fn row(line: &str, with_compute: bool) -> Option<SmiRow> {
-    let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-    let tail = if with_compute { 3 } else { 2 };
-    let (name, values) = fields.split_at_checked(fields.len().checked_sub(tail)?)?;
-    let name = name.join(", ");
-    let lost = values.iter().any(|value| {
-        let value = value.to_ascii_lowercase();
-        ["gpu is lost", "unknown error", "requires reset"]
-            .iter()
-            .any(|words| value.contains(words))
-    });
-    let unknown = |value: &str| value == "N/A" || (value.starts_with('[') && value.ends_with(']'));
-    let driver = DriverVersion::parse(values[0]);
-    let memory = values[tail - 1];
-    let memory_mib = memory.strip_suffix(" MiB").and_then(|number| number.parse().ok());
-    let compute = with_compute.then(|| ComputeCapability::parse(values[1])).flatten();
-    let sound = (driver.is_some() || lost)
-        && (memory_mib.is_some() || unknown(memory) || lost)
-        && (!with_compute || compute.is_some() || unknown(values[1]) || lost);
-    (!name.is_empty() && sound).then_some(SmiRow {
-        name,
-        driver,
-        compute,
-        memory_mib,
-        lost,
-    })
-}
-
-/// What a failed answer means, and the line that says it. Words vary over the years, so only their stable part counts;
-/// exit codes are NVML's return values, where they are any.
-fn failure(said: &str, exit: i32) -> (SmiFailure, String) {
-    const WORDS: &[(&str, SmiFailure)] = &[
-        ("version mismatch", SmiFailure::Mismatch),
-        ("No devices were found", SmiFailure::NoDevices),
-        ("No supported GPUs were found", SmiFailure::NoSupported),
-        ("Unable to determine the device handle", SmiFailure::Lost),
-        ("GPU is lost", SmiFailure::Lost),
-        ("NVIDIA-SMI has failed", SmiFailure::NotLoaded),
-        ("Driver Not Loaded", SmiFailure::NotLoaded),
-        ("couldn't find libnvidia-ml", SmiFailure::NoLibrary),
-    ];
-    let shorten = |line: &str| line.trim().chars().take(200).collect::<String>();
-    for (words, failure) in WORDS {
-        if let Some(line) = said.lines().find(|line| line.contains(words)) {
-            return (*failure, shorten(line));
-        }
-    }
-    let first = said.lines().find(|line| !line.trim().is_empty());
-    let failure = match exit {
-        6 => SmiFailure::NoDevices,
-        9 => SmiFailure::NotLoaded,
-        12 => SmiFailure::NoLibrary,
-        15 => SmiFailure::Lost,
-        18 => SmiFailure::Mismatch,
-        _ => SmiFailure::Unknown,
-    };
-    (
-        failure,
-        first.map_or_else(|| format!("nothing, exit code {exit}"), shorten),
-    )
-}
-
-fn uuids(host: &dyn Host, count: usize) -> Vec<String> {
-    let CommandOutcome::Finished { stdout, .. } = host.run(&["nvidia-smi", UUID_QUERY, FORMAT]) else {
-        return Vec::new();
-    };
-    let found: Vec<_> = stdout
-        .lines()
-        .map(str::trim)
-        .filter(|line| line.starts_with("GPU-"))
-        .map(str::to_owned)
-        .collect();
-    if found.len() == count { found } else { Vec::new() }
 }
 
 /// The version of the loaded kernel module.
