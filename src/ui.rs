@@ -3,7 +3,11 @@
 //! Owns: what a message looks like (`error:`, `caused by:`, `hint:`, `warning:`), progress bars, and that `--json`
 //! prints exactly one document, on failure too. Meaning never hangs on colour alone.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this module is where everything is printed")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this module is where everything is printed"
+)]
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
@@ -90,7 +94,11 @@ impl Ui {
             all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
             state: Mutex::default(),
         });
-        Self { options, bars, lines: Mutex::default() }
+        Self {
+            options,
+            bars,
+            lines: Mutex::default(),
+        }
     }
 
     /// Whether results are JSON.
@@ -142,7 +150,8 @@ impl Ui {
         let chain = failure.chain();
         if self.options.json {
             let message = chain.join(": ");
-            let error = json!({ "kind": failure.kind.as_str(), "message": message, "causes": chain, "hints": failure.hints });
+            let error =
+                json!({ "kind": failure.kind.as_str(), "message": message, "causes": chain, "hints": failure.hints });
             println!("{:#}", json!({ "schema": 1, "error": error }));
             return;
         }
@@ -156,7 +165,11 @@ impl Ui {
     }
 
     fn label(&self, text: &str, color: &str) -> String {
-        if self.options.color { format!("\x1b[1;{color}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.options.color {
+            format!("\x1b[1;{color}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     fn line(&self, message: &str) {
@@ -178,7 +191,12 @@ impl Ui {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::FetchPlanned { files, bytes } => {
-                *lines = Lines { files: *files, bytes: *bytes, started: Some(Instant::now()), ..Lines::default() };
+                *lines = Lines {
+                    files: *files,
+                    bytes: *bytes,
+                    started: Some(Instant::now()),
+                    ..Lines::default()
+                };
                 drop(lines);
                 self.line(&format!("fetching {files} wheels ({})", human_bytes(*bytes)));
             }
@@ -187,13 +205,20 @@ impl Ui {
                 drop(lines);
                 if size.is_none_or(|size| size >= LARGE) {
                     let size = size.map_or_else(|| "size unknown".to_owned(), human_bytes);
-                    let resumed = if *have > 0 { format!(", resumed at {}", human_bytes(*have)) } else { String::new() };
+                    let resumed = if *have > 0 {
+                        format!(", resumed at {}", human_bytes(*have))
+                    } else {
+                        String::new()
+                    };
                     self.line(&format!("  {file} ({size}{resumed})"));
                 }
             }
             Event::FetchAdvanced { bytes, .. } => {
                 lines.done_bytes += bytes;
-                let due = lines.last.or(lines.started).is_none_or(|last| last.elapsed() >= LINE_EVERY);
+                let due = lines
+                    .last
+                    .or(lines.started)
+                    .is_none_or(|last| last.elapsed() >= LINE_EVERY);
                 if due {
                     lines.last = Some(Instant::now());
                     let text = lines.summary();
@@ -216,12 +241,26 @@ impl Ui {
 
 impl Lines {
     fn summary(&self) -> String {
-        let seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64()).max(0.001);
+        let seconds = self
+            .started
+            .map_or(0.0, |started| started.elapsed().as_secs_f64())
+            .max(0.001);
         #[expect(clippy::cast_precision_loss, reason = "a speed for people")]
         let speed = self.done_bytes as f64 / seconds;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a speed for people")]
-        let (speed, left) = (speed as u64, self.bytes.saturating_sub(self.done_bytes) / (speed as u64).max(1));
-        let rest = if self.done_files < self.files { format!(", {left} s left") } else { String::new() };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a speed for people"
+        )]
+        let (speed, left) = (
+            speed as u64,
+            self.bytes.saturating_sub(self.done_bytes) / (speed as u64).max(1),
+        );
+        let rest = if self.done_files < self.files {
+            format!(", {left} s left")
+        } else {
+            String::new()
+        };
         format!(
             "  {}/{} wheels, {} of {}, {}/s{rest}",
             self.done_files,
@@ -235,7 +274,9 @@ impl Lines {
 
 fn bar_style(template: &str) -> ProgressStyle {
     // The templates are constants below; one that indicatif cannot read falls back to its default bar.
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
 }
 
 impl Bars {
@@ -348,7 +389,11 @@ pub fn human_bytes(bytes: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    if value < 9.95 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.0} {}", UNITS[unit]) }
+    if value < 9.95 {
+        format!("{value:.1} {}", UNITS[unit])
+    } else {
+        format!("{value:.0} {}", UNITS[unit])
+    }
 }
 
 #[cfg(test)]

@@ -47,7 +47,11 @@ pub(super) fn run(args: &ActivateArgs, context: &Context<'_>) -> VerbResult {
         generation: Some(activated.generation.number),
         ..EnvironmentDocument::of(&activated.path, &activated.state, started)
     };
-    let verb = if activated.switched { "activated" } else { "already active:" };
+    let verb = if activated.switched {
+        "activated"
+    } else {
+        "already active:"
+    };
     let state = &activated.state;
     let text = format!(
         "{verb} {} on channel {}, Python {} (generation {})\n  key  {}\n  path {}",

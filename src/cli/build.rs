@@ -120,7 +120,11 @@ pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
 pub(super) fn plan(context: &Context<'_>, locked: bool) -> Result<Plan, Failure> {
     let project = context.project();
     let chosen: Chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
-    let explained = chosen.decision.as_ref().filter(|decision| !decision.uses_gpu()).map(|decision| decision.message.clone());
+    let explained = chosen
+        .decision
+        .as_ref()
+        .filter(|decision| !decision.uses_gpu())
+        .map(|decision| decision.message.clone());
     if let Some(message) = explained {
         context.ui.detail(&message);
     }
@@ -142,21 +146,42 @@ pub(super) fn build(plan: Plan, context: &Context<'_>, activate: bool, strict: b
     }
     let realised = project.realise(&plan)?;
     for conflict in &realised.conflicts {
-        let message =
-            format!("{} comes from {} and from {}; the former is used", conflict.path, conflict.winner, conflict.loser);
+        let message = format!(
+            "{} comes from {} and from {}; the former is used",
+            conflict.path, conflict.winner, conflict.loser
+        );
         context.ui.warning(&message);
     }
     if strict && !realised.state.conflicts.is_empty() {
-        let paths: Vec<&str> = realised.state.conflicts.iter().map(|conflict| conflict.path.as_str()).collect();
+        let paths: Vec<&str> = realised
+            .state
+            .conflicts
+            .iter()
+            .map(|conflict| conflict.path.as_str())
+            .collect();
         let message = format!("two packages bring different files for {}", paths.join(", "));
-        return Err(Failure::new(Kind::Integrity, message).hint("build without --strict to use the later package's file"));
+        return Err(
+            Failure::new(Kind::Integrity, message).hint("build without --strict to use the later package's file")
+        );
     }
-    let activated = if activate { Some(project.activate_realised(&realised, &plan.chosen)?) } else { None };
-    Ok(Built { plan, realised, activated })
+    let activated = if activate {
+        Some(project.activate_realised(&realised, &plan.chosen)?)
+    } else {
+        None
+    };
+    Ok(Built {
+        plan,
+        realised,
+        activated,
+    })
 }
 
 fn report(built: &Built, started: Instant, context: &Context<'_>) {
-    let Built { plan, realised, activated } = built;
+    let Built {
+        plan,
+        realised,
+        activated,
+    } = built;
     let state = &realised.state;
     let document = EnvironmentDocument {
         reused: realised.reused,
@@ -182,7 +207,10 @@ fn report(built: &Built, started: Instant, context: &Context<'_>) {
     );
     match activated {
         Some(activated) if activated.switched => {
-            text.push_str(&format!("activated as .venv (generation {})", activated.generation.number));
+            text.push_str(&format!(
+                "activated as .venv (generation {})",
+                activated.generation.number
+            ));
         }
         Some(activated) => text.push_str(&format!("active as .venv (generation {})", activated.generation.number)),
         None => text.push_str("not activated"),
@@ -193,7 +221,11 @@ fn report(built: &Built, started: Instant, context: &Context<'_>) {
 fn unexpected_key(plan: &Plan, expected: EnvironmentKey) -> Failure {
     let message = format!("the environment's key is {}; {expected} was expected", plan.key);
     Failure::new(Kind::Integrity, message)
-        .hint(format!("the key comes from {} for {}", plan.lockfile.path.display(), plan.locked.target))
+        .hint(format!(
+            "the key comes from {} for {}",
+            plan.lockfile.path.display(),
+            plan.locked.target
+        ))
         .hint("`flambeau hash --all` prints the keys of every backend and target")
 }
 
@@ -215,7 +247,11 @@ fn dry_run(plan: &Plan, context: &Context<'_>) -> VerbResult {
     let project = context.project();
     let path = project.environment_path(plan)?;
     let reused = project.find_environment(plan)?.is_some();
-    let missing = if reused { Vec::new() } else { project.missing_wheels(plan)? };
+    let missing = if reused {
+        Vec::new()
+    } else {
+        project.missing_wheels(plan)?
+    };
     let document = DryRun {
         key: plan.key,
         path: path.clone(),
@@ -224,7 +260,12 @@ fn dry_run(plan: &Plan, context: &Context<'_>) -> VerbResult {
         target: plan.locked.target,
         python: plan.interpreter.version.to_string(),
         reused,
-        packages: plan.identity()?.packages.iter().map(|(name, version)| format!("{name}=={version}")).collect(),
+        packages: plan
+            .identity()?
+            .packages
+            .iter()
+            .map(|(name, version)| format!("{name}=={version}"))
+            .collect(),
         download_bytes: missing.iter().filter_map(|wheel| wheel.size).sum(),
         download_files: missing.iter().map(|wheel| wheel.file.clone()).collect(),
     };

@@ -8,7 +8,7 @@ use clap::Args;
 use super::options::ChoiceArgs;
 use super::{Context, VerbResult};
 use crate::error::Failure;
-use crate::gpu::{self, Decision, LiveHost, ReplayHost};
+use crate::gpu::{self, Decision, LiveHost, Probe, ReplayHost};
 
 /// Arguments of `detect`.
 #[derive(Debug, Args)]
@@ -28,7 +28,11 @@ pub(super) fn run(args: &DetectArgs, context: &Context<'_>) -> VerbResult {
     let decision = match &args.replay {
         Some(path) => {
             let bytes = std::fs::read(path).map_err(|source| {
-                Failure::user(crate::fsx::PathError { action: "read", path: path.clone(), source })
+                Failure::user(crate::fsx::PathError {
+                    action: "read",
+                    path: path.clone(),
+                    source,
+                })
             })?;
             let host = ReplayHost::parse(&bytes)?;
             gpu::decide(&wanted, &host, true)
@@ -44,13 +48,25 @@ pub(super) fn run(args: &DetectArgs, context: &Context<'_>) -> VerbResult {
 
 fn text(decision: &Decision) -> String {
     let mut lines = vec![
-        format!("{} on channel {} ({})", decision.backend, decision.channel, decision.reason.as_str()),
+        format!(
+            "{} on channel {} ({})",
+            decision.backend,
+            decision.channel,
+            decision.reason.as_str()
+        ),
         format!("  {}", decision.message),
     ];
     for accelerator in &decision.accelerators {
         let usable = if accelerator.usable { "usable" } else { "not usable" };
-        let note = accelerator.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
-        lines.push(format!("  {} {} ({usable}{note})", accelerator.vendor, accelerator.model));
+        let note = accelerator
+            .note
+            .as_ref()
+            .map(|note| format!(": {note}"))
+            .unwrap_or_default();
+        lines.push(format!(
+            "  {} {} ({usable}{note})",
+            accelerator.vendor, accelerator.model
+        ));
     }
     for warning in &decision.warnings {
         lines.push(format!("  warning: {warning}"));
@@ -59,10 +75,28 @@ fn text(decision: &Decision) -> String {
         lines.push(format!("  run with {name}={value}"));
     }
     for probe in &decision.probes {
-        lines.push(format!("  probe {probe}"));
+        lines.push(probe_line(probe));
     }
     for change in &decision.would_change {
         lines.push(format!("  would change it: {change}"));
     }
     lines.join("\n")
+}
+
+/// `  probe nvidia-smi: not there (nvidia-smi --query-gpu=…)`
+fn probe_line(probe: &Probe) -> String {
+    let outcome = serde_json::to_value(probe.outcome).unwrap_or_default();
+    let what = probe
+        .command
+        .as_ref()
+        .or(probe.file.as_ref())
+        .map(|what| format!(" ({what})"))
+        .unwrap_or_default();
+    let exit = probe.exit.map(|code| format!(", exit {code}")).unwrap_or_default();
+    let line = probe.line.as_ref().map(|line| format!(": {line}")).unwrap_or_default();
+    format!(
+        "  probe {}: {}{exit}{what}{line}",
+        probe.name,
+        outcome.as_str().unwrap_or_default()
+    )
 }

@@ -49,7 +49,11 @@ pub(super) fn run(args: &FetchArgs, context: &Context<'_>) -> VerbResult {
     } else {
         let plan = super::build::plan(context, false)?;
         channel = Some(plan.chosen.channel.clone());
-        let targets = if args.target.is_empty() { vec![plan.locked.target] } else { args.target.clone() };
+        let targets = if args.target.is_empty() {
+            vec![plan.locked.target]
+        } else {
+            args.target.clone()
+        };
         jobs.push((plan.lockfile, targets));
     }
     let mut document = Document {
@@ -66,7 +70,9 @@ pub(super) fn run(args: &FetchArgs, context: &Context<'_>) -> VerbResult {
         document.downloaded += fetched.downloaded;
         document.downloaded_bytes += fetched.downloaded_bytes;
         document.missing_bytes += fetched.missing.iter().filter_map(|missing| missing.size).sum::<u64>();
-        document.missing.extend(fetched.missing.into_iter().map(|missing| missing.file));
+        document
+            .missing
+            .extend(fetched.missing.into_iter().map(|missing| missing.file));
     }
     let text = if args.dry_run {
         let files: String = document.missing.iter().map(|file| format!("\n  {file}")).collect();
@@ -74,9 +80,11 @@ pub(super) fn run(args: &FetchArgs, context: &Context<'_>) -> VerbResult {
         format!("would fetch {count} of {} wheels ({bytes}){files}", document.wheels)
     } else {
         let bytes = human_bytes(document.downloaded_bytes);
-        format!("{} wheels are in the cache; {} were fetched ({bytes})", document.wheels, document.downloaded)
+        format!(
+            "{} wheels are in the cache; {} were fetched ({bytes})",
+            document.wheels, document.downloaded
+        )
     };
     context.ui.result(&document, &text);
     Ok(ExitCode::SUCCESS)
 }
-

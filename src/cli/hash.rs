@@ -61,15 +61,25 @@ pub(super) fn run(args: &HashArgs, context: &Context<'_>) -> VerbResult {
     let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
     let one = if let Some(target) = args.target {
         let channel = chosen.channel;
-        let read = project.read_lockfile(&channel)?.ok_or_else(|| {
-            crate::project::plan::PlanError::NoLockfile { path: project.lockfile_path(&channel) }
+        let read = project
+            .read_lockfile(&channel)?
+            .ok_or_else(|| crate::project::plan::PlanError::NoLockfile {
+                path: project.lockfile_path(&channel),
+            })?;
+        let key = crate::key::environment_key(&read.lockfile, &target).map_err(|source| {
+            crate::project::plan::PlanError::Select {
+                path: read.path.clone(),
+                source,
+            }
         })?;
-        let key = crate::key::environment_key(&read.lockfile, &target)
-            .map_err(|source| crate::project::plan::PlanError::Select { path: read.path.clone(), source })?;
         One { key, channel, target }
     } else {
         let plan = project.plan(chosen, PlanOptions { locked: true })?;
-        One { key: plan.key, channel: plan.chosen.channel.clone(), target: plan.locked.target }
+        One {
+            key: plan.key,
+            channel: plan.chosen.channel.clone(),
+            target: plan.locked.target,
+        }
     };
     let text = one.key.to_string();
     context.ui.result(&one, &text);
@@ -80,12 +90,17 @@ fn all_keys(context: &Context<'_>) -> Result<BTreeMap<String, BTreeMap<String, E
     let project = context.project();
     let lockfiles = project.all_lockfiles()?;
     if lockfiles.is_empty() {
-        return Err(Failure::user(format!("there is no lockfile in {}", project.lockfiles_dir().display()))
-            .hint("`flambeau lock` writes one"));
+        return Err(
+            Failure::user(format!("there is no lockfile in {}", project.lockfiles_dir().display()))
+                .hint("`flambeau lock` writes one"),
+        );
     }
     let mut all = BTreeMap::new();
     for (name, read) in lockfiles {
-        let keys = keys_of(&read)?.into_iter().map(|(target, key)| (target.to_string(), key)).collect();
+        let keys = keys_of(&read)?
+            .into_iter()
+            .map(|(target, key)| (target.to_string(), key))
+            .collect();
         all.insert(name, keys);
     }
     Ok(all)
@@ -99,19 +114,28 @@ fn check(all: &BTreeMap<String, BTreeMap<String, EnvironmentKey>>, context: &Con
         for (target, key) in keys {
             match pinned.all().get(name).and_then(|keys| keys.get(target)) {
                 Some(pinned) if pinned == key => {}
-                Some(pinned) => differences.push(format!("{name} {target}: the lockfile gives {key}, pinned is {pinned}")),
+                Some(pinned) => {
+                    differences.push(format!("{name} {target}: the lockfile gives {key}, pinned is {pinned}"))
+                }
                 None => differences.push(format!("{name} {target}: the lockfile gives {key}, nothing is pinned")),
             }
         }
     }
     for (name, keys) in pinned.all() {
-        for target in keys.keys().filter(|target| all.get(name).is_none_or(|keys| !keys.contains_key(*target))) {
+        for target in keys
+            .keys()
+            .filter(|target| all.get(name).is_none_or(|keys| !keys.contains_key(*target)))
+        {
             differences.push(format!("{name} {target}: pinned, but no lockfile has it"));
         }
     }
     if differences.is_empty() {
         return Ok(());
     }
-    let message = format!("{} disagrees with the lockfiles: {}", project.keys_path().display(), differences.join("; "));
+    let message = format!(
+        "{} disagrees with the lockfiles: {}",
+        project.keys_path().display(),
+        differences.join("; ")
+    );
     Err(Failure::new(Kind::Integrity, message).hint("`flambeau lock` writes keys.json anew"))
 }

@@ -71,7 +71,11 @@ pub(super) fn run(_args: &ListArgs, context: &Context<'_>) -> VerbResult {
             )
         })
         .collect();
-    let text = if lines.is_empty() { "no environments are built".to_owned() } else { lines.join("\n") };
+    let text = if lines.is_empty() {
+        "no environments are built".to_owned()
+    } else {
+        lines.join("\n")
+    };
     context.ui.result(&Document { environments: rows }, &text);
     Ok(ExitCode::SUCCESS)
 }

@@ -72,7 +72,10 @@ struct Document {
 
 pub(super) fn run(args: &LockArgs, context: &Context<'_>) -> VerbResult {
     let config = with_index(context.config, args.index_url.as_ref());
-    let context = &Context { config: &config, ..*context };
+    let context = &Context {
+        config: &config,
+        ..*context
+    };
     let project = context.project();
     let channels = channels(args, context)?;
     if args.check {
@@ -92,7 +95,10 @@ pub(super) fn run(args: &LockArgs, context: &Context<'_>) -> VerbResult {
     // Only its pip is asked, and only where nothing else names an index.
     let wanted = config.python.as_ref().map(|python| &python.value);
     let interpreter = project.finder().find(wanted, &|_| true).ok();
-    let mut document = Document { lockfiles: Vec::new(), warnings: Vec::new() };
+    let mut document = Document {
+        lockfiles: Vec::new(),
+        warnings: Vec::new(),
+    };
     let mut text = String::new();
     for channel in &channels {
         let relocked = project.relock(channel, &request, interpreter.as_ref())?;
@@ -116,7 +122,11 @@ pub(super) fn run(args: &LockArgs, context: &Context<'_>) -> VerbResult {
             path: relocked.read.path.clone(),
             changed: relocked.changed,
             packages: lockfile.packages.len(),
-            targets: lockfile.targets.iter().map(|locked| locked.target.to_string()).collect(),
+            targets: lockfile
+                .targets
+                .iter()
+                .map(|locked| locked.target.to_string())
+                .collect(),
         });
     }
     context.ui.result(&document, &text);
@@ -127,7 +137,10 @@ fn with_index(config: &Config, index_url: Option<&Url>) -> Config {
     let mut config = config.clone();
     if let Some(url) = index_url {
         let origin = crate::config::Origin::Flag("--index-url");
-        config.index_url = Some(crate::config::Sourced { value: url.clone(), origin });
+        config.index_url = Some(crate::config::Sourced {
+            value: url.clone(),
+            origin,
+        });
     }
     config
 }
@@ -138,24 +151,38 @@ fn channels(args: &LockArgs, context: &Context<'_>) -> Result<Vec<Channel>, Fail
     let config = context.config;
     let mut channels = args.channel.clone();
     for preference in &args.backend {
-        let of = |backend: Backend| config.channels(backend).into_iter().next().unwrap_or(backend.default_channel());
+        let of = |backend: Backend| {
+            config
+                .channels(backend)
+                .into_iter()
+                .next()
+                .unwrap_or(backend.default_channel())
+        };
         match preference {
             Preference::Backend(backend) if args.channel.is_empty() => channels.push(of(*backend)),
             Preference::Backend(backend) => {
-                let contradicting =
-                    args.channel.iter().find(|channel| config.channel_backend(channel).is_some_and(|own| own != *backend));
+                let contradicting = args
+                    .channel
+                    .iter()
+                    .find(|channel| config.channel_backend(channel).is_some_and(|own| own != *backend));
                 if let Some(channel) = contradicting {
                     let message = format!("the channel {channel} is not for {backend}, which --backend asks for");
                     return Err(Failure::user(message).hint("name only one of them"));
                 }
             }
             Preference::Auto => {
-                channels.push(crate::gpu::decide(&project.gpu_wanted(), &LiveHost::new(context.vars.clone()), false).channel);
+                channels.push(
+                    crate::gpu::decide(&project.gpu_wanted(), &LiveHost::new(context.vars.clone()), false).channel,
+                );
             }
         }
     }
     if channels.is_empty() {
-        channels = project.all_lockfiles()?.into_iter().map(|(_, read)| read.lockfile.channel).collect();
+        channels = project
+            .all_lockfiles()?
+            .into_iter()
+            .map(|(_, read)| read.lockfile.channel)
+            .collect();
     }
     if channels.is_empty() {
         channels.push(project.choose(&LiveHost::new(context.vars.clone()))?.channel);
@@ -170,7 +197,9 @@ fn check(channels: &[Channel], project: &Project<'_>, context: &Context<'_>) -> 
     for channel in channels {
         let path = project.lockfile_path(channel);
         let read = project.read_lockfile(channel).map_err(RelockError::from)?;
-        let Some(read) = read else { return Err(PlanError::NoLockfile { path }.into()) };
+        let Some(read) = read else {
+            return Err(PlanError::NoLockfile { path }.into());
+        };
         let differences = project.staleness(channel, &read)?;
         if !differences.is_empty() {
             return Err(PlanError::Stale { path, differences }.into());
@@ -180,10 +209,24 @@ fn check(channels: &[Channel], project: &Project<'_>, context: &Context<'_>) -> 
             path,
             changed: false,
             packages: read.lockfile.packages.len(),
-            targets: read.lockfile.targets.iter().map(|locked| locked.target.to_string()).collect(),
+            targets: read
+                .lockfile
+                .targets
+                .iter()
+                .map(|locked| locked.target.to_string())
+                .collect(),
         });
     }
-    let text: Vec<String> = rows.iter().map(|row| format!("current: {}", row.path.display())).collect();
-    context.ui.result(&Document { lockfiles: rows, warnings: Vec::new() }, &text.join("\n"));
+    let text: Vec<String> = rows
+        .iter()
+        .map(|row| format!("current: {}", row.path.display()))
+        .collect();
+    context.ui.result(
+        &Document {
+            lockfiles: rows,
+            warnings: Vec::new(),
+        },
+        &text.join("\n"),
+    );
     Ok(ExitCode::SUCCESS)
 }

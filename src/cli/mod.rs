@@ -63,7 +63,13 @@ struct Globals {
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
     /// Print errors only
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Global options"
+    )]
     quiet: bool,
     /// Say more
     #[arg(short, long, global = true, help_heading = "Global options")]
@@ -72,10 +78,24 @@ struct Globals {
     #[arg(long, global = true, conflicts_with = "progress", help_heading = "Global options")]
     no_progress: bool,
     /// How to show progress; `json` writes one event a line to stderr
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "HOW",
+        help_heading = "Global options"
+    )]
     progress: ProgressArg,
     /// When to use colours
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        help_heading = "Global options"
+    )]
     color: ColorArg,
 }
 
@@ -140,7 +160,11 @@ pub(crate) struct Context<'a> {
 
 impl<'a> Context<'a> {
     fn project(&self) -> Project<'a> {
-        Project { config: self.config, vars: self.vars, reporter: self.ui }
+        Project {
+            config: self.config,
+            vars: self.vars,
+            reporter: self.ui,
+        }
     }
 }
 
@@ -173,8 +197,13 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let before_command = arguments.iter().take_while(|argument| *argument != "--");
     let json = before_command.into_iter().any(|argument| argument == "--json");
     if json && !is_answer {
-        let options =
-            UiOptions { json: true, quiet: false, verbose: false, color: false, progress: ProgressMode::Off };
+        let options = UiOptions {
+            json: true,
+            quiet: false,
+            verbose: false,
+            color: false,
+            progress: ProgressMode::Off,
+        };
         let text = error.to_string();
         let message = text.strip_prefix("error: ").unwrap_or(&text).trim().to_owned();
         Ui::new(options).failure(&Failure::new(Kind::Usage, message));
@@ -187,7 +216,11 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
 
 fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
     let config = cli.globals.config(cli.command.choice(), vars)?;
-    let context = Context { config: &config, vars, ui };
+    let context = Context {
+        config: &config,
+        vars,
+        ui,
+    };
     match cli.command {
         Command::Detect(args) => detect::run(&args, &context),
         Command::Lock(args) => lock::run(&args, &context),
@@ -204,8 +237,12 @@ fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
 impl Globals {
     fn config(&self, choice: Option<&ChoiceArgs>, vars: &Vars) -> Result<Config, Failure> {
         let cwd = std::env::current_dir().map_err(|source| {
-            Failure::user(crate::fsx::PathError { action: "find", path: "the current folder".into(), source })
-                .hint("change into a folder that exists")
+            Failure::user(crate::fsx::PathError {
+                action: "find",
+                path: "the current folder".into(),
+                source,
+            })
+            .hint("change into a folder that exists")
         })?;
         let overrides = Overrides {
             project: self.project.clone(),
@@ -235,7 +272,13 @@ impl Globals {
             ProgressArg::None => ProgressMode::Off,
             ProgressArg::Json => ProgressMode::Json,
         };
-        UiOptions { json: self.json, quiet: self.quiet, verbose: self.verbose, color, progress }
+        UiOptions {
+            json: self.json,
+            quiet: self.quiet,
+            verbose: self.verbose,
+            color,
+            progress,
+        }
     }
 }
 

@@ -19,8 +19,11 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
     let profile = project.profile();
     profile.check_links()?;
     let Some((path, state)) = profile.active()? else {
-        return Err(Failure::user(format!("no environment is active in {}", context.config.project.display()))
-            .hint("`flambeau build` builds and activates one"));
+        return Err(Failure::user(format!(
+            "no environment is active in {}",
+            context.config.project.display()
+        ))
+        .hint("`flambeau build` builds and activates one"));
     };
     let generation = profile.current()?.map(|generation| generation.number);
     let mut warnings = Vec::new();
@@ -39,15 +42,21 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
         state.channel,
         state.python_version,
         state.installed_packages.len(),
-        generation.map(|number| format!(", generation {number}")).unwrap_or_default(),
+        generation
+            .map(|number| format!(", generation {number}"))
+            .unwrap_or_default(),
         state.environment_key,
         path.display(),
         state.target,
         state.interpreter.display(),
         state.created_at,
     );
-    let document =
-        EnvironmentDocument { activated: true, generation, warnings, ..EnvironmentDocument::of(&path, &state, started) };
+    let document = EnvironmentDocument {
+        activated: true,
+        generation,
+        warnings,
+        ..EnvironmentDocument::of(&path, &state, started)
+    };
     context.ui.result(&document, &text);
     Ok(ExitCode::SUCCESS)
 }

@@ -190,12 +190,18 @@ impl Config {
             offline: overrides.offline || vars.switch("FLAMBEAU_OFFLINE")?,
             backend: overrides.backend.map_or_else(
                 || configured_backend.clone(),
-                |value| Sourced { value, origin: Origin::Flag("--backend") },
+                |value| Sourced {
+                    value,
+                    origin: Origin::Flag("--backend"),
+                },
             ),
             channel: overrides
                 .channel
                 .clone()
-                .map(|value| Sourced { value, origin: Origin::Flag("--channel") })
+                .map(|value| Sourced {
+                    value,
+                    origin: Origin::Flag("--channel"),
+                })
                 .or_else(|| configured_channel.clone()),
             configured_backend,
             configured_channel,

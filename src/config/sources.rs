@@ -48,10 +48,7 @@ pub(super) fn preference(
     Ok(Sourced { value, origin })
 }
 
-pub(super) fn channel(
-    vars: &Vars,
-    ours: Option<(Channel, Origin)>,
-) -> Result<Option<Sourced<Channel>>, ConfigError> {
+pub(super) fn channel(vars: &Vars, ours: Option<(Channel, Origin)>) -> Result<Option<Sourced<Channel>>, ConfigError> {
     if let Some(text) = vars.text("FLAMBEAU_CHANNEL") {
         let origin = Origin::Variable("FLAMBEAU_CHANNEL".to_owned());
         return match text.parse() {

@@ -86,26 +86,41 @@ impl Project<'_> {
             let profile = self.profile();
             let _guard = profile.guard(|| self.waiting())?;
             let before = profile.active_path()?;
-            let record = profile.generations()?.into_iter().find(|generation| generation.number == number);
+            let record = profile
+                .generations()?
+                .into_iter()
+                .find(|generation| generation.number == number);
             let record = record.ok_or(ProfileError::NoGeneration(number))?;
             let state = self.usable_state(&record.path).map_err(|error| match error {
-                ActivateError::Profile(ProfileError::State(StateError::Missing(_))) => {
-                    ProfileError::Vanished { number, path: record.path.clone() }.into()
+                ActivateError::Profile(ProfileError::State(StateError::Missing(_))) => ProfileError::Vanished {
+                    number,
+                    path: record.path.clone(),
                 }
+                .into(),
                 other => other,
             })?;
             let generation = profile.reactivate(&self.store()?, number)?;
             let switched = before.as_deref() != Some(&generation.path);
-            return Ok(Activated { path: generation.path.clone(), state, generation, switched });
+            return Ok(Activated {
+                path: generation.path.clone(),
+                state,
+                generation,
+                switched,
+            });
         }
         let path = self.named_environment(name)?;
         let state = self.usable_state(&path)?;
-        let choice = Choice { explicit: Some(state.channel.clone()), configured };
+        let choice = Choice {
+            explicit: Some(state.channel.clone()),
+            configured,
+        };
         self.flip(&path, &state, Cause::Activate, choice)
     }
 
     fn waiting(&self) {
-        self.reporter.event(Event::Waiting { what: "this project's profile" });
+        self.reporter.event(Event::Waiting {
+            what: "this project's profile",
+        });
     }
 
     fn flip(
@@ -162,7 +177,10 @@ impl Project<'_> {
     pub fn interpreter_problem(&self, state: &EnvironmentState) -> Option<String> {
         match self.finder().at(&state.interpreter) {
             Ok(found) if found.version.to_string() == state.python_version => None,
-            Ok(found) => Some(format!("which is Python {} by now; it was {}", found.version, state.python_version)),
+            Ok(found) => Some(format!(
+                "which is Python {} by now; it was {}",
+                found.version, state.python_version
+            )),
             Err(_) if !state.interpreter.exists() => Some("which is gone".to_owned()),
             Err(error) => Some(format!("which cannot be used: {error}")),
         }
@@ -213,7 +231,10 @@ impl Project<'_> {
                 .filter(|listed| listed.name.starts_with(short))
                 .filter(|listed| {
                     name.len() <= 40
-                        || listed.state.as_ref().is_ok_and(|state| state.environment_key.to_string() == name)
+                        || listed
+                            .state
+                            .as_ref()
+                            .is_ok_and(|state| state.environment_key.to_string() == name)
                 })
                 .collect();
             return self.one_of(name, &found)?.ok_or_else(nothing);
@@ -235,20 +256,31 @@ impl Project<'_> {
             .collect();
         found.sort_by(|(_, left), (_, right)| {
             let rank = |state: &EnvironmentState| !channels.contains(&state.channel);
-            rank(left).cmp(&rank(right)).then_with(|| right.created_at.cmp(&left.created_at))
+            rank(left)
+                .cmp(&rank(right))
+                .then_with(|| right.created_at.cmp(&left.created_at))
         });
         found.first().map(|(listed, _)| listed.path.clone()).ok_or_else(nothing)
     }
 
     /// One of the environments of one key: several differ only in their interpreter, and the active one's comes first.
     fn one_of(&self, name: &str, found: &[&Listed]) -> Result<Option<PathBuf>, ActivateError> {
-        let mut keys: Vec<String> = found.iter().filter_map(|listed| listed.name.get(..40).map(str::to_owned)).collect();
+        let mut keys: Vec<String> = found
+            .iter()
+            .filter_map(|listed| listed.name.get(..40).map(str::to_owned))
+            .collect();
         keys.dedup();
         if keys.len() > 1 {
-            return Err(ActivateError::Ambiguous { text: name.to_owned(), keys });
+            return Err(ActivateError::Ambiguous {
+                text: name.to_owned(),
+                keys,
+            });
         }
         let usable = |listed: &&&Listed| {
-            listed.state.as_ref().is_ok_and(|state| self.interpreter_problem(state).is_none())
+            listed
+                .state
+                .as_ref()
+                .is_ok_and(|state| self.interpreter_problem(state).is_none())
         };
         let active = self.profile().active_path()?;
         let same = found.iter().find(|listed| Some(&listed.path) == active.as_ref());

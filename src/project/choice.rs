@@ -27,7 +27,8 @@ pub struct Chosen {
 
 impl Project<'_> {
     /// What the configuration (flags aside) asks for, as text to compare with later.
-    fn configured(&self) -> String {
+    #[must_use]
+    pub fn configured(&self) -> String {
         let backend = &self.config.configured_backend;
         match &self.config.configured_channel {
             Some(channel) => format!("channel {}, backend {}", channel.value, backend.value.as_str()),
@@ -41,9 +42,17 @@ impl Project<'_> {
         let all: Vec<&Channel> = cuda.iter().chain(&rocm).chain(&cpu).collect();
         let has_lockfile = |channel: &Channel| self.lockfile_path(channel).is_file();
         let any = all.iter().any(|channel| has_lockfile(channel));
-        let unlocked: BTreeSet<Channel> =
-            all.iter().filter(|channel| any && !has_lockfile(channel)).map(|channel| (*channel).clone()).collect();
-        Channels { cuda, rocm, cpu, unlocked }
+        let unlocked: BTreeSet<Channel> = all
+            .iter()
+            .filter(|channel| any && !has_lockfile(channel))
+            .map(|channel| (*channel).clone())
+            .collect();
+        Channels {
+            cuda,
+            rocm,
+            cpu,
+            unlocked,
+        }
     }
 
     /// What the detector has to decide, from configuration and flags.
@@ -72,19 +81,37 @@ impl Project<'_> {
             let current = self.profile().current()?;
             let kept = current.filter(|current| current.choice.configured == configured);
             if let Some(channel) = kept.and_then(|current| current.choice.explicit) {
-                let choice = Choice { explicit: Some(channel.clone()), configured };
-                return Ok(Chosen { channel, choice, cause: Cause::Flag, decision: None });
+                let choice = Choice {
+                    explicit: Some(channel.clone()),
+                    configured,
+                };
+                return Ok(Chosen {
+                    channel,
+                    choice,
+                    cause: Cause::Flag,
+                    decision: None,
+                });
             }
         }
         if let Some(channel) = config.channel.as_ref().map(|channel| channel.value.clone()) {
             let explicit = flagged.then(|| channel.clone());
             let cause = if flagged { Cause::Flag } else { Cause::Configuration };
-            return Ok(Chosen { channel, choice: Choice { explicit, configured }, cause, decision: None });
+            return Ok(Chosen {
+                channel,
+                choice: Choice { explicit, configured },
+                cause,
+                decision: None,
+            });
         }
         let decision = gpu::decide(&self.gpu_wanted(), host, false);
         let channel = decision.channel.clone();
         let explicit = flagged.then(|| channel.clone());
         let cause = if flagged { Cause::Flag } else { Cause::Configuration };
-        Ok(Chosen { channel, choice: Choice { explicit, configured }, cause, decision: Some(decision) })
+        Ok(Chosen {
+            channel,
+            choice: Choice { explicit, configured },
+            cause,
+            decision: Some(decision),
+        })
     }
 }

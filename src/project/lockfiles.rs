@@ -80,15 +80,18 @@ pub struct ReadLockfile {
 
 /// Reads a requirement.
 pub fn requirement(text: &str) -> Result<Requirement, LockfileError> {
-    text.parse::<Requirement>()
-        .map_err(|error| LockfileError::Requirement { text: text.to_owned(), source: error.into() })
+    text.parse::<Requirement>().map_err(|error| LockfileError::Requirement {
+        text: text.to_owned(),
+        source: error.into(),
+    })
 }
 
 impl Project<'_> {
     /// Where the lockfile of a channel is or would be.
     #[must_use]
     pub fn lockfile_path(&self, channel: &Channel) -> PathBuf {
-        self.lockfiles_dir().join(format!("pylock.{}.toml", channel.lockfile_name()))
+        self.lockfiles_dir()
+            .join(format!("pylock.{}.toml", channel.lockfile_name()))
     }
 
     /// Where `keys.json` is or would be.
@@ -112,7 +115,14 @@ impl Project<'_> {
                 .filter(|name| !name.is_empty() && !name.contains('.'))
                 .collect(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(PathError { action: "list", path: folder, source }.into()),
+            Err(source) => {
+                return Err(PathError {
+                    action: "list",
+                    path: folder,
+                    source,
+                }
+                .into());
+            }
         };
         names.sort();
         let mut found = Vec::new();
@@ -145,7 +155,9 @@ impl Project<'_> {
     /// `keys.json`; empty where it does not exist.
     pub fn read_keys(&self) -> Result<Keys, LockfileError> {
         let path = self.keys_path();
-        let Some(bytes) = fsx::read_if_exists(&path)? else { return Ok(Keys::default()) };
+        let Some(bytes) = fsx::read_if_exists(&path)? else {
+            return Ok(Keys::default());
+        };
         let text = String::from_utf8(bytes).map_err(|_| LockfileError::NotText(path.clone()))?;
         Keys::parse(&text).map_err(|source| LockfileError::Keys { path, source })
     }
@@ -173,20 +185,33 @@ pub fn keys_of(
         .iter()
         .map(|locked| Ok((locked.target, key::environment_key(&read.lockfile, &locked.target)?)))
         .collect::<Result<_, SelectError>>()
-        .map_err(|source| LockfileError::Select { path: read.path.clone(), source })
+        .map_err(|source| LockfileError::Select {
+            path: read.path.clone(),
+            source,
+        })
 }
 
 /// Reads one lockfile; `channel` counts where the file names none.
 pub fn read(path: PathBuf, channel: &Channel) -> Result<Option<ReadLockfile>, LockfileError> {
-    let Some(bytes) = fsx::read_if_exists(&path)? else { return Ok(None) };
+    let Some(bytes) = fsx::read_if_exists(&path)? else {
+        return Ok(None);
+    };
     from_bytes(path, bytes, channel).map(Some)
 }
 
 fn from_bytes(path: PathBuf, bytes: Vec<u8>, channel: &Channel) -> Result<ReadLockfile, LockfileError> {
     let digest = LockfileDigest::of(&bytes);
     let text = String::from_utf8(bytes).map_err(|_| LockfileError::NotText(path.clone()))?;
-    let parsed = parse(&text, channel).map_err(|source| LockfileError::Parse { path: path.clone(), source })?;
-    Ok(ReadLockfile { path, digest, lockfile: parsed.lockfile, warnings: parsed.warnings })
+    let parsed = parse(&text, channel).map_err(|source| LockfileError::Parse {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(ReadLockfile {
+        path,
+        digest,
+        lockfile: parsed.lockfile,
+        warnings: parsed.warnings,
+    })
 }
 
 /// Writes a lockfile, where its bytes change, and reads it back. Returns whether it was written.
@@ -199,5 +224,8 @@ pub fn write(path: &Path, lockfile: &Lockfile) -> Result<(ReadLockfile, bool), L
         }
         fsx::write_durable(path, text.as_bytes())?;
     }
-    Ok((from_bytes(path.to_owned(), text.into_bytes(), &lockfile.channel)?, changed))
+    Ok((
+        from_bytes(path.to_owned(), text.into_bytes(), &lockfile.channel)?,
+        changed,
+    ))
 }

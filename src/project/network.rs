@@ -73,7 +73,10 @@ impl Project<'_> {
         let asked: Vec<pip::Given<String>> = config
             .index_url
             .iter()
-            .map(|url| pip::Given { value: url.value.to_string(), origin: url.origin.to_string() })
+            .map(|url| pip::Given {
+                value: url.value.to_string(),
+                origin: url.origin.to_string(),
+            })
             .collect();
         let package_index = if settings.no_index {
             None
@@ -84,7 +87,10 @@ impl Project<'_> {
         let options = SourcesOptions {
             channel: channel.clone(),
             channel_index: self.channel_index(channel)?,
-            mirror: config.pytorch_mirror.as_ref().and_then(|mirror| Url::parse(mirror).ok()),
+            mirror: config
+                .pytorch_mirror
+                .as_ref()
+                .and_then(|mirror| Url::parse(mirror).ok()),
             package_index: package_index.map(|index| index.url),
             private: config
                 .indexes
@@ -104,29 +110,35 @@ impl Project<'_> {
 
     /// The index that the project gives the channel, if it gives one: the mirror does not apply to it.
     fn channel_index(&self, channel: &Channel) -> Result<Option<Url>, NetworkError> {
-        let Some(text) = self.config.replaced_channel_index(channel) else { return Ok(None) };
-        Url::parse(&text)
-            .map(Some)
-            .map_err(|source| NetworkError::ChannelUrl { channel: channel.clone(), url: text, source })
+        let Some(text) = self.config.replaced_channel_index(channel) else {
+            return Ok(None);
+        };
+        Url::parse(&text).map(Some).map_err(|source| NetworkError::ChannelUrl {
+            channel: channel.clone(),
+            url: text,
+            source,
+        })
     }
 
     /// What the interpreter's pip reports; where it has none, what any other interpreter's reports.
-    fn builtin_index(
-        &self,
-        cache: &Cache,
-        interpreter: Option<&Interpreter>,
-    ) -> Result<Option<String>, NetworkError> {
+    fn builtin_index(&self, cache: &Cache, interpreter: Option<&Interpreter>) -> Result<Option<String>, NetworkError> {
         let ask = |interpreter: &Interpreter| -> Result<Option<String>, NetworkError> {
             builtin::cached(cache, &interpreter.real_path, || {
                 // An interpreter that cannot answer is one without an index, not a failure.
-                Ok(interpreter.ask(builtin::SNIPPET, ASK_LIMIT).ok().and_then(|output| builtin::parse_answer(&output)))
+                Ok(interpreter
+                    .ask(builtin::SNIPPET, ASK_LIMIT)
+                    .ok()
+                    .and_then(|output| builtin::parse_answer(&output)))
             })
         };
         if let Some(found) = interpreter.map(&ask).transpose()?.flatten() {
             return Ok(Some(found));
         }
         let others = self.finder().list();
-        for other in others.iter().filter(|other| Some(&other.real_path) != interpreter.map(|own| &own.real_path)) {
+        for other in others
+            .iter()
+            .filter(|other| Some(&other.real_path) != interpreter.map(|own| &own.real_path))
+        {
             if let Some(found) = ask(other)? {
                 return Ok(Some(found));
             }
@@ -136,7 +148,10 @@ impl Project<'_> {
 }
 
 fn http_options(offline: bool, settings: &PipSettings) -> Options {
-    let mut options = Options { offline, ..Options::default() };
+    let mut options = Options {
+        offline,
+        ..Options::default()
+    };
     if let Some(proxy) = &settings.proxy {
         options.proxy = Proxy::Url(proxy.clone());
     }

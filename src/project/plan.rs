@@ -121,7 +121,10 @@ impl Plan {
         self.lockfile
             .lockfile
             .select(&self.locked.target)
-            .map_err(|source| PlanError::Select { path: self.lockfile.path.clone(), source })
+            .map_err(|source| PlanError::Select {
+                path: self.lockfile.path.clone(),
+                source,
+            })
     }
 
     /// The interpreter as environments know it.
@@ -177,23 +180,38 @@ impl Project<'_> {
         let locked = target_for(&lockfile.lockfile, &interpreter)
             .map_err(|mismatch| self.no_target(&lockfile, &interpreter, mismatch))?
             .clone();
-        interpreter
-            .check_patch(&locked)
-            .map_err(|source| PlanError::Patch { program: interpreter.path.clone(), source })?;
+        interpreter.check_patch(&locked).map_err(|source| PlanError::Patch {
+            program: interpreter.path.clone(),
+            source,
+        })?;
         if let crate::backend::Preference::Backend(wanted) = self.config.backend.value
             && matches!(self.config.backend.origin, crate::config::Origin::Flag(_))
             && wanted != locked.backend
         {
             let channel = chosen.channel.clone();
-            return Err(PlanError::OtherBackend { channel, found: locked.backend, wanted });
+            return Err(PlanError::OtherBackend {
+                channel,
+                found: locked.backend,
+                wanted,
+            });
         }
         warnings.extend(lockfile.warnings.iter().map(ToString::to_string));
         if let Some(decision) = &chosen.decision {
             warnings.extend(decision.warnings.iter().cloned());
         }
-        let key = key::environment_key(&lockfile.lockfile, &locked.target)
-            .map_err(|source| PlanError::Select { path: lockfile.path.clone(), source })?;
-        Ok(Plan { chosen, lockfile, relocked, interpreter, locked, key, warnings })
+        let key = key::environment_key(&lockfile.lockfile, &locked.target).map_err(|source| PlanError::Select {
+            path: lockfile.path.clone(),
+            source,
+        })?;
+        Ok(Plan {
+            chosen,
+            lockfile,
+            relocked,
+            interpreter,
+            locked,
+            key,
+            warnings,
+        })
     }
 
     fn current_lockfile(
@@ -212,7 +230,10 @@ impl Project<'_> {
         }
         match (options.locked, stale.is_empty()) {
             (true, true) => Err(PlanError::NoLockfile { path }),
-            (true, false) => Err(PlanError::Stale { path, differences: stale }),
+            (true, false) => Err(PlanError::Stale {
+                path,
+                differences: stale,
+            }),
             (false, _) => {
                 let interpreter = self.finder().find(self.request(), &|_| true).ok();
                 let relocked = self.relock(channel, &LockRequest::default(), interpreter.as_ref())?;
@@ -224,8 +245,11 @@ impl Project<'_> {
     /// What makes a lockfile stale, decided offline.
     pub fn staleness(&self, channel: &Channel, existing: &ReadLockfile) -> Result<Vec<Difference>, PlanError> {
         let texts = self.requirements_for(Some(&existing.lockfile), &[]);
-        let requirements =
-            texts.iter().map(|text| requirement(text)).collect::<Result<Vec<_>, _>>().map_err(RelockError::from)?;
+        let requirements = texts
+            .iter()
+            .map(|text| requirement(text))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(RelockError::from)?;
         let config = self.config;
         // The project's own lists count where it has any; a list that it leaves out is the lockfile's.
         let targets = (!config.python_versions.is_empty() || !config.platforms.is_empty()).then(|| {
@@ -239,7 +263,10 @@ impl Project<'_> {
                 platforms = locked().map(|target| target.platform).collect();
             }
             let pairs = platforms.iter().flat_map(|platform| {
-                pythons.iter().map(|python| crate::target::Target { python: *python, platform: *platform })
+                pythons.iter().map(|python| crate::target::Target {
+                    python: *python,
+                    platform: *platform,
+                })
             });
             pairs.collect::<Vec<_>>()
         });
@@ -260,8 +287,12 @@ impl Project<'_> {
     }
 
     fn no_target(&self, lockfile: &ReadLockfile, interpreter: &Interpreter, mismatch: Option<Mismatch>) -> PlanError {
-        let mut pythons: Vec<PythonMinor> =
-            lockfile.lockfile.targets.iter().map(|locked| locked.target.python).collect();
+        let mut pythons: Vec<PythonMinor> = lockfile
+            .lockfile
+            .targets
+            .iter()
+            .map(|locked| locked.target.python)
+            .collect();
         pythons.sort();
         pythons.dedup();
         match mismatch {
@@ -272,7 +303,10 @@ impl Project<'_> {
                 pythons,
                 source: Box::new(source),
             },
-            None => PlanError::Stale { path: lockfile.path.clone(), differences: Vec::new() },
+            None => PlanError::Stale {
+                path: lockfile.path.clone(),
+                differences: Vec::new(),
+            },
         }
     }
 }

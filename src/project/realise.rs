@@ -80,12 +80,21 @@ fn wanted(selected: &Selected<'_>, network: &Network) -> fetch::Wanted {
         Origin::Index | Origin::Path(_) => Vec::new(),
     };
     let wheel = selected.wheel;
-    fetch::Wanted { file: wheel.file.clone(), digest: wheel.digest, size: wheel.size, urls }
+    fetch::Wanted {
+        file: wheel.file.clone(),
+        digest: wheel.digest,
+        size: wheel.size,
+        urls,
+    }
 }
 
-fn wheel_id<'a>(selected: &Selected<'a>) -> WheelId<'a> {
+pub(super) fn wheel_id<'a>(selected: &Selected<'a>) -> WheelId<'a> {
     let wheel = selected.wheel;
-    WheelId { filename: &wheel.filename, file: &wheel.file, digest: wheel.digest }
+    WheelId {
+        filename: &wheel.filename,
+        file: &wheel.file,
+        digest: wheel.digest,
+    }
 }
 
 /// Fetches wheels; those of the package index are found there by name and digest.
@@ -101,17 +110,25 @@ pub(super) fn fetch_wheels(
         let Some(package) = package.filter(|selected| !matches!(selected.wheel.origin, Origin::Path(_))) else {
             return Ok(Vec::new());
         };
-        let found = network.sources.locate(&package.package.name, &wanted.file, &wanted.digest)?;
+        let found = network
+            .sources
+            .locate(&package.package.name, &wanted.file, &wanted.digest)?;
         Ok(found.into_iter().map(|file| file.url).collect())
     };
-    let options = FetchOptions { locate: &locate, ready, ..FetchOptions::default() };
+    let options = FetchOptions {
+        locate: &locate,
+        ready,
+        ..FetchOptions::default()
+    };
     Fetcher::new(&network.http, &network.cache).fetch_all(&wanted, &options, reporter)
 }
 
 impl Project<'_> {
     /// Where the environment of a plan is or would be.
     pub fn environment_path(&self, plan: &Plan) -> Result<PathBuf, RealiseError> {
-        Ok(self.store()?.path(Shelf::Envs, &plan.identity()?.folder(&plan.python())))
+        Ok(self
+            .store()?
+            .path(Shelf::Envs, &plan.identity()?.folder(&plan.python())))
     }
 
     /// The environment of a plan where it is visible and can be trusted; touches neither network nor interpreter.
@@ -123,9 +140,17 @@ impl Project<'_> {
             return Ok(None);
         }
         let path = store.path(Shelf::Envs, &name);
-        let state =
-            EnvironmentState::read(&path).map_err(|source| RealiseError::State { path: path.clone(), source })?;
-        Ok(Some(Realised { path, state, reused: true, downloaded: 0, conflicts: Vec::new() }))
+        let state = EnvironmentState::read(&path).map_err(|source| RealiseError::State {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Some(Realised {
+            path,
+            state,
+            reused: true,
+            downloaded: 0,
+            conflicts: Vec::new(),
+        }))
     }
 
     /// Makes the environment of a plan visible.
@@ -144,14 +169,22 @@ impl Project<'_> {
             return Ok(found);
         }
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
-        let compiler = Compiler { python: python.program.clone(), cache_tag: python.cache_tag.clone() };
+        let compiler = Compiler {
+            python: python.program.clone(),
+            cache_tag: python.cache_tag.clone(),
+        };
         let compilers = Compilers::new(&compiler, workers);
         let sync = match self.config.sync {
             config::Sync::Deferred => Sync::Lazy,
             config::Sync::Full => Sync::Full,
         };
-        let trees =
-            Trees { store: &store, python: &python, compilers: &compilers, reporter: self.reporter, sync };
+        let trees = Trees {
+            store: &store,
+            python: &python,
+            compilers: &compilers,
+            reporter: self.reporter,
+            sync,
+        };
         let (mut members, downloaded) = self.trees(plan, &trees, workers)?;
         members.push(trees.runtime()?);
         drop(compilers);
@@ -169,7 +202,13 @@ impl Project<'_> {
         if !self.config.keep_wheels {
             self.drop_wheels(plan)?;
         }
-        Ok(Realised { path: store.path(Shelf::Envs, &name), state, reused: false, downloaded, conflicts })
+        Ok(Realised {
+            path: store.path(Shelf::Envs, &name),
+            state,
+            reused: false,
+            downloaded,
+            conflicts,
+        })
     }
 
     /// The trees of all wheels, and the bytes that were downloaded for them.
@@ -224,17 +263,29 @@ impl Project<'_> {
             let sender = Mutex::new(arrived);
             let ready = |at: usize, wheel: &VerifiedWheel| {
                 // The workers live until the sender is dropped, so nothing is ever refused.
-                sender.lock().unwrap_or_else(PoisonError::into_inner).send((at, wheel.clone())).ok();
+                sender
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .send((at, wheel.clone()))
+                    .ok();
             };
             let fetched = fetch_wheels(network, wheels, &ready, self.reporter);
             drop(sender);
             fetched
         });
         let fetched = fetched.map_err(|error| RealiseError::Fetch(Box::new(error)))?;
-        let downloaded =
-            fetched.iter().filter(|wheel| wheel.evidence() == Evidence::Downloaded).map(VerifiedWheel::size).sum();
+        let downloaded = fetched
+            .iter()
+            .filter(|wheel| wheel.evidence() == Evidence::Downloaded)
+            .map(VerifiedWheel::size)
+            .sum();
         let mut trees = Vec::with_capacity(wheels.len());
-        for tree in made.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten() {
+        for tree in made
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .into_iter()
+            .flatten()
+        {
             trees.push(tree?);
         }
         Ok((trees, downloaded))
@@ -265,9 +316,16 @@ fn make_tree(
     let id = wheel_id(selected);
     match trees.make(&id, wheel.path(), hashed) {
         Err(TreeError::Digest { path, expected, actual }) if !hashed && !network.http.is_offline() => {
-            let message = format!("the cached wheel {} is damaged (its digest is {actual}); fetching it again", path.display());
+            let message = format!(
+                "the cached wheel {} is damaged (its digest is {actual}); fetching it again",
+                path.display()
+            );
             trees.reporter.event(Event::Warning { message: &message });
-            let damaged = TreeError::Digest { path: path.clone(), expected, actual };
+            let damaged = TreeError::Digest {
+                path: path.clone(),
+                expected,
+                actual,
+            };
             if std::fs::remove_file(&path).is_err() {
                 return Err(damaged);
             }
@@ -276,7 +334,9 @@ fn make_tree(
                 Ok(Some(wheel)) => trees.make(&id, wheel.path(), true),
                 Ok(None) => Err(damaged),
                 Err(error) => {
-                    trees.reporter.event(Event::Warning { message: &error.to_string() });
+                    trees.reporter.event(Event::Warning {
+                        message: &error.to_string(),
+                    });
                     Err(damaged)
                 }
             }

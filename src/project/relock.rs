@@ -27,8 +27,14 @@ const DEFAULT_PYTHONS: [u8; 5] = [9, 10, 11, 12, 13];
 
 /// The full version that markers of a minor version are evaluated with. A fixed table, so that a lockfile does not
 /// depend on the machine that wrote it; hosts on the other side of a marker's boundary are refused with a hint.
-const FULL_VERSIONS: [(u8, &str); 6] =
-    [(9, "3.9.25"), (10, "3.10.19"), (11, "3.11.14"), (12, "3.12.12"), (13, "3.13.9"), (14, "3.14.0")];
+const FULL_VERSIONS: [(u8, &str); 6] = [
+    (9, "3.9.25"),
+    (10, "3.10.19"),
+    (11, "3.11.14"),
+    (12, "3.12.12"),
+    (13, "3.13.9"),
+    (14, "3.14.0"),
+];
 
 /// A `torch/version.py` larger than this is none.
 const VERSION_FILE_MAX: u64 = 1 << 16;
@@ -130,14 +136,27 @@ pub struct Relocked {
 /// The platform that a project locks for where it names none: Linux with the floor of PyTorch's wheels, on this
 /// machine's architecture.
 fn default_platform() -> Platform {
-    if cfg!(target_arch = "aarch64") { Platform::Manylinux(2, 28, Machine::Aarch64) } else { Platform::LINUX_X86_64 }
+    if cfg!(target_arch = "aarch64") {
+        Platform::Manylinux(2, 28, Machine::Aarch64)
+    } else {
+        Platform::LINUX_X86_64
+    }
 }
 
 /// The full version for a minor version: what the interpreter of this machine has where the table knows nothing.
 fn full_version(python: PythonMinor, interpreter: Option<&Interpreter>) -> Version {
-    let known = FULL_VERSIONS.iter().find(|(minor, _)| *minor == python.minor).and_then(|(_, full)| full.parse().ok());
-    let own = || interpreter.filter(|own| own.python.minor == python.minor).map(|own| own.version.clone());
-    known.or_else(own).unwrap_or_else(|| Version::new([3, u64::from(python.minor), 0]))
+    let known = FULL_VERSIONS
+        .iter()
+        .find(|(minor, _)| *minor == python.minor)
+        .and_then(|(_, full)| full.parse().ok());
+    let own = || {
+        interpreter
+            .filter(|own| own.python.minor == python.minor)
+            .map(|own| own.version.clone())
+    };
+    known
+        .or_else(own)
+        .unwrap_or_else(|| Version::new([3, u64::from(python.minor), 0]))
 }
 
 /// An index as the resolver sees it.
@@ -157,7 +176,10 @@ impl PackageSource for Indexes<'_> {
     }
 
     fn place(&self, name: &PackageName) -> String {
-        self.network.sources.place(name).map_or_else(|_| "the package index".to_owned(), |place| place.to_string())
+        self.network
+            .sources
+            .place(name)
+            .map_or_else(|_| "the package index".to_owned(), |place| place.to_string())
     }
 }
 
@@ -180,9 +202,16 @@ impl Project<'_> {
             Err(error) => (None, vec![format!("{error}; it is made anew")]),
         };
         let texts = self.requirements_for(existing.as_ref(), &request.requirements);
-        let requirements = texts.iter().map(|text| requirement(text)).collect::<Result<Vec<_>, _>>()?;
-        let constraints =
-            self.config.constraints.iter().map(|text| requirement(text)).collect::<Result<Vec<_>, _>>()?;
+        let requirements = texts
+            .iter()
+            .map(|text| requirement(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let constraints = self
+            .config
+            .constraints
+            .iter()
+            .map(|text| requirement(text))
+            .collect::<Result<Vec<_>, _>>()?;
         let network = self.network(channel, interpreter)?;
         let targets = self.targets(channel, request, existing.as_ref(), &requirements, &network)?;
         let resolutions = resolve::resolve(
@@ -202,27 +231,39 @@ impl Project<'_> {
                     .unwrap_or_default(),
                 ..resolve::Request::default()
             },
-            &Indexes { network: &network, reporter: self.reporter },
+            &Indexes {
+                network: &network,
+                reporter: self.reporter,
+            },
         )
         .map_err(|source| RelockError::Resolve {
             channel: channel.clone(),
             requirements: texts.clone(),
             source: Box::new(source),
         })?;
-        let said: BTreeSet<String> =
-            resolutions.iter().flat_map(|resolution| &resolution.warnings).map(ToString::to_string).collect();
+        let said: BTreeSet<String> = resolutions
+            .iter()
+            .flat_map(|resolution| &resolution.warnings)
+            .map(ToString::to_string)
+            .collect();
         warnings.extend(said);
         let hooks = self.hooks_of(channel, &network);
         let merged = resolve::merge(&resolutions, channel.clone(), texts, &hooks.borrow())
             .map_err(|source| RelockError::Merge(Box::new(source)))?;
         for file in &merged.missing_digest {
-            warnings.push(format!("the index states no digest of {file}; it was downloaded and hashed"));
+            warnings.push(format!(
+                "the index states no digest of {file}; it was downloaded and hashed"
+            ));
         }
         let mut lockfile = merged.lockfile;
         lockfile.head = existing.map(|existing| existing.head).unwrap_or_default();
         let (read, changed) = lockfiles::write(&self.lockfile_path(channel), &lockfile)?;
         self.write_keys(&channel.lockfile_name(), &read)?;
-        Ok(Relocked { read, changed, warnings })
+        Ok(Relocked {
+            read,
+            changed,
+            warnings,
+        })
     }
 
     /// The targets to lock for: given, configured, those of the existing file, or every default Python that the
@@ -235,10 +276,19 @@ impl Project<'_> {
         requirements: &[Requirement],
         network: &Network,
     ) -> Result<Vec<Target>, RelockError> {
-        let pick = |given: &[PythonMinor]| if given.is_empty() { self.config.python_versions.clone() } else { given.to_vec() };
+        let pick = |given: &[PythonMinor]| {
+            if given.is_empty() {
+                self.config.python_versions.clone()
+            } else {
+                given.to_vec()
+            }
+        };
         let pythons = pick(&request.pythons);
-        let platforms =
-            if request.platforms.is_empty() { self.config.platforms.clone() } else { request.platforms.clone() };
+        let platforms = if request.platforms.is_empty() {
+            self.config.platforms.clone()
+        } else {
+            request.platforms.clone()
+        };
         let locked = existing.map(|existing| existing.targets.as_slice()).unwrap_or_default();
         if pythons.is_empty() && platforms.is_empty() && !locked.is_empty() {
             return Ok(locked.iter().map(|locked| locked.target).collect());
@@ -250,10 +300,19 @@ impl Project<'_> {
         } else if known.is_empty() {
             known = DEFAULT_PYTHONS.map(PythonMinor::new).to_vec();
         }
-        let platforms = if platforms.is_empty() { vec![default_platform()] } else { platforms };
+        let platforms = if platforms.is_empty() {
+            vec![default_platform()]
+        } else {
+            platforms
+        };
         let mut targets: Vec<Target> = platforms
             .iter()
-            .flat_map(|platform| known.iter().map(|python| Target { python: *python, platform: *platform }))
+            .flat_map(|platform| {
+                known.iter().map(|python| Target {
+                    python: *python,
+                    platform: *platform,
+                })
+            })
             .filter(|target| explicit || self.allows(target.python))
             .collect();
         targets.sort();
@@ -267,7 +326,10 @@ impl Project<'_> {
     /// Whether the project's `requires-python` allows some patch level of a minor version.
     fn allows(&self, python: PythonMinor) -> bool {
         let full = full_version(python, None);
-        self.config.requires_python.as_ref().is_none_or(|specifiers| specifiers.contains(&full))
+        self.config
+            .requires_python
+            .as_ref()
+            .is_none_or(|specifiers| specifiers.contains(&full))
     }
 
     /// Keeps the targets for which the family packages that are asked for have a wheel.
@@ -280,9 +342,14 @@ impl Project<'_> {
         network: &Network,
     ) -> Result<Vec<Target>, RelockError> {
         for wanted in requirements.iter().filter(|wanted| is_family(&wanted.name)) {
-            let index = |source| RelockError::Index { name: wanted.name.clone(), source: Box::new(source) };
+            let index = |source| RelockError::Index {
+                name: wanted.name.clone(),
+                source: Box::new(source),
+            };
             // A project that the index does not know is the resolver's to explain.
-            let Some(page) = network.sources.page(&wanted.name).map_err(index)? else { return Ok(targets) };
+            let Some(page) = network.sources.page(&wanted.name).map_err(index)? else {
+                return Ok(targets);
+            };
             let fits = |version: &Version| match &wanted.version_or_url {
                 Some(crate::pep::VersionOrUrl::VersionSpecifier(specifiers)) => {
                     specifiers.contains(version) || specifiers.contains(&crate::pep::public_version(version))
@@ -298,9 +365,18 @@ impl Project<'_> {
                 files.iter().any(|file| file.filename.is_compatible(&tags))
             });
             if targets.is_empty() {
-                let specifiers = wanted.version_or_url.as_ref().map(ToString::to_string).unwrap_or_default();
+                let specifiers = wanted
+                    .version_or_url
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
                 let (name, channel) = (wanted.name.clone(), channel.clone());
-                return Err(RelockError::NoTarget { name, specifiers, channel, platform });
+                return Err(RelockError::NoTarget {
+                    name,
+                    specifiers,
+                    channel,
+                    platform,
+                });
             }
         }
         Ok(targets)
@@ -316,7 +392,11 @@ struct MergeHooks<'a> {
 
 impl MergeHooks<'_> {
     fn borrow(&self) -> resolve::Hooks<'_> {
-        resolve::Hooks { origin: &*self.origin, digest: &*self.digest, backend: &*self.backend }
+        resolve::Hooks {
+            origin: &*self.origin,
+            digest: &*self.digest,
+            backend: &*self.backend,
+        }
     }
 }
 
@@ -360,22 +440,35 @@ fn hash_remote(http: &Http, file: &IndexFile) -> Result<(WheelDigest, u64), BoxE
 /// What a torch wheel says of itself, read by range requests from its `torch/version.py`.
 fn backend_of_wheel(network: &Network, torch: &IndexFile) -> Result<Backend, BackendError> {
     let file = || torch.file.clone();
-    let cached = torch.digest.as_ref().map(|digest| network.cache.wheel_path(digest, &torch.file));
+    let cached = torch
+        .digest
+        .as_ref()
+        .map(|digest| network.cache.wheel_path(digest, &torch.file));
     if let Some(local) = cached.and_then(|path| std::fs::File::open(path).ok()) {
-        let local = crate::wheel::archive::LocalFile::new(local)
-            .map_err(|source| BackendError::Remote { file: file(), source: source.into() })?;
+        let local = crate::wheel::archive::LocalFile::new(local).map_err(|source| BackendError::Remote {
+            file: file(),
+            source: source.into(),
+        })?;
         return read_backend(local, torch);
     }
     let remote = RemoteFile::open(&network.http, &torch.url)
-        .map_err(|source| BackendError::Remote { file: file(), source: source.into() })?
+        .map_err(|source| BackendError::Remote {
+            file: file(),
+            source: source.into(),
+        })?
         .ok_or_else(|| BackendError::NoRanges(file()))?;
     read_backend(remote, torch)
 }
 
 fn read_backend(reader: impl ReadAt, torch: &IndexFile) -> Result<Backend, BackendError> {
-    let archive_error = |source| BackendError::Archive { file: torch.file.clone(), source };
+    let archive_error = |source| BackendError::Archive {
+        file: torch.file.clone(),
+        source,
+    };
     let archive = Archive::open(reader).map_err(archive_error)?;
-    let entry = archive.find("torch/version.py").ok_or_else(|| BackendError::NoVersionFile(torch.file.clone()))?;
+    let entry = archive
+        .find("torch/version.py")
+        .ok_or_else(|| BackendError::NoVersionFile(torch.file.clone()))?;
     let text = archive.read(entry, VERSION_FILE_MAX).map_err(archive_error)?;
     Ok(backend_of_version_file(&String::from_utf8_lossy(&text)))
 }
@@ -384,7 +477,9 @@ fn read_backend(reader: impl ReadAt, torch: &IndexFile) -> Result<Backend, Backe
 fn backend_of_version_file(text: &str) -> Backend {
     let is_set = |name: &str| {
         text.lines().any(|line| {
-            let Some((left, right)) = line.split_once('=') else { return false };
+            let Some((left, right)) = line.split_once('=') else {
+                return false;
+            };
             let variable = left.split(':').next().unwrap_or(left).trim();
             variable == name && right.trim().starts_with(['\'', '"'])
         })
@@ -410,7 +505,11 @@ mod tests {
         assert_eq!(backend_of_version_file(real), Backend::Cuda);
         assert_eq!(backend_of_version_file(&real.replace("'12.6'", "None")), Backend::Cpu);
         assert_eq!(
-            backend_of_version_file(&real.replace("'12.6'", "None").replace("hip: Optional[str] = None", "hip = \"6.3\"")),
+            backend_of_version_file(
+                &real
+                    .replace("'12.6'", "None")
+                    .replace("hip: Optional[str] = None", "hip = \"6.3\"")
+            ),
             Backend::Rocm
         );
         assert_eq!(backend_of_version_file(""), Backend::Cpu);

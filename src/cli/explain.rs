@@ -1,0 +1,409 @@
+//! From the library's errors to exit codes and hints: the only place that knows both.
+//!
+//! A failure's chain of causes is walked from the outside in. The innermost cause that is known decides the kind (a
+//! fetch that fails for lack of space is the user's to fix, one that fails for lack of a network is not), and every
+//! known cause may add a hint.
+
+use std::error::Error as StdError;
+
+use crate::config::ConfigError;
+use crate::env::build::BuildError;
+use crate::env::compose::ComposeError;
+use crate::env::tree::TreeError;
+use crate::error::{Failure, Kind};
+use crate::fetch;
+use crate::fsx::PathError;
+use crate::http;
+use crate::index;
+use crate::lockfile::SelectError;
+use crate::profile::ProfileError;
+use crate::project::activate::ActivateError;
+use crate::project::lockfiles::LockfileError;
+use crate::project::network::NetworkError;
+use crate::project::plan::PlanError;
+use crate::project::realise::RealiseError;
+use crate::project::relock::RelockError;
+use crate::python;
+use crate::resolve::{MergeError, ResolveError};
+use crate::store::StoreError;
+use crate::ui::human_bytes;
+use crate::wheel::unpack::UnpackError;
+
+/// A kind, and what to do next.
+type Advice = (Kind, Vec<String>);
+
+fn advice<const N: usize>(kind: Kind, hints: [&str; N]) -> Advice {
+    (kind, hints.map(str::to_owned).to_vec())
+}
+
+/// Errors that a verb may end with.
+macro_rules! failures {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                explain(error)
+            }
+        })*
+    };
+}
+
+failures!(
+    ActivateError,
+    ConfigError,
+    LockfileError,
+    PathError,
+    PlanError,
+    ProfileError,
+    RealiseError,
+    RelockError,
+    StoreError,
+    crate::gpu::ReplayError,
+);
+
+fn explain(error: impl StdError + Send + Sync + 'static) -> Failure {
+    let mut kind = Kind::User;
+    let mut hints: Vec<String> = Vec::new();
+    let mut next: Option<&(dyn StdError + 'static)> = Some(&error);
+    while let Some(cause) = next {
+        if let Some((known, more)) = known(cause) {
+            kind = known;
+            for hint in more {
+                if !hints.contains(&hint) {
+                    hints.push(hint);
+                }
+            }
+        }
+        next = cause.source();
+    }
+    Failure {
+        kind,
+        source: Box::new(error),
+        hints,
+    }
+}
+
+/// An error of type `T`, however it was boxed on its way.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    error
+        .downcast_ref::<T>()
+        .or_else(|| error.downcast_ref::<Box<T>>().map(|boxed| &**boxed))
+}
+
+/// What is known of one cause. A transparent variant hides the error inside from the chain, so it is looked into here.
+fn known(error: &(dyn StdError + 'static)) -> Option<Advice> {
+    None.or_else(|| find::<RealiseError>(error).and_then(realise))
+        .or_else(|| find::<PlanError>(error).and_then(plan))
+        .or_else(|| find::<RelockError>(error).and_then(relock))
+        .or_else(|| find::<ActivateError>(error).and_then(activate))
+        .or_else(|| find::<ProfileError>(error).and_then(profile))
+        .or_else(|| find::<NetworkError>(error).and_then(network))
+        .or_else(|| find::<LockfileError>(error).and_then(lockfile))
+        .or_else(|| find::<ConfigError>(error).and_then(config))
+        .or_else(|| find::<StoreError>(error).and_then(store))
+        .or_else(|| find::<BuildError>(error).and_then(build))
+        .or_else(|| find::<ComposeError>(error).and_then(compose))
+        .or_else(|| find::<TreeError>(error).and_then(tree))
+        .or_else(|| find::<UnpackError>(error).and_then(unpack))
+        .or_else(|| find::<fetch::Error>(error).and_then(fetching))
+        .or_else(|| find::<index::Error>(error).and_then(indexing))
+        .or_else(|| find::<http::Error>(error).map(requests))
+        .or_else(|| find::<ResolveError>(error).map(resolving))
+        .or_else(|| find::<MergeError>(error).map(|_| advice(Kind::User, [])))
+        .or_else(|| find::<SelectError>(error).map(selecting))
+        .or_else(|| find::<python::Error>(error).map(interpreters))
+        .or_else(|| find::<PathError>(error).and_then(files))
+}
+
+fn realise(error: &RealiseError) -> Option<Advice> {
+    match error {
+        RealiseError::Plan(inner) => plan(inner),
+        RealiseError::Config(inner) => config(inner),
+        RealiseError::Store(inner) => store(inner),
+        RealiseError::Network(inner) => network(inner),
+        RealiseError::Tree(inner) => tree(inner),
+        RealiseError::Build(inner) => build(inner),
+        RealiseError::State { .. } => Some(advice(
+            Kind::Integrity,
+            ["remove that folder and run `flambeau build` again"],
+        )),
+        RealiseError::Fetch(_) => None,
+    }
+}
+
+fn plan(error: &PlanError) -> Option<Advice> {
+    match error {
+        PlanError::Relock(inner) => relock(inner),
+        PlanError::Stale { .. } => Some(advice(Kind::User, ["`flambeau lock` writes it anew"])),
+        PlanError::NoLockfile { .. } => Some(advice(
+            Kind::User,
+            ["`flambeau lock` (or `flambeau build` without --locked) writes it"],
+        )),
+        PlanError::NoTarget { pythons, .. } => {
+            let versions: Vec<String> = pythons.iter().map(ToString::to_string).collect();
+            let have = format!("it has wheels for Python {}", versions.join(", "));
+            let choose = "choose one with --python, or lock for yours with `flambeau lock --python VERSION`".to_owned();
+            Some((Kind::User, vec![have, choose]))
+        }
+        PlanError::Patch { .. } => Some(advice(
+            Kind::User,
+            ["choose another Python with --python, or pin its full version in `[tool.flambeau] python` and lock again"],
+        )),
+        PlanError::OtherBackend { .. } => Some(advice(Kind::User, ["name a channel of that backend with --channel"])),
+        PlanError::Python(_) | PlanError::Select { .. } => None,
+    }
+}
+
+fn relock(error: &RelockError) -> Option<Advice> {
+    match error {
+        RelockError::Network(inner) => network(inner),
+        RelockError::Lockfile(inner) => lockfile(inner),
+        RelockError::NoTarget { .. } => Some(advice(
+            Kind::User,
+            ["name a Python and a platform that it has wheels for: --python, --platform"],
+        )),
+        RelockError::Overrides => Some(advice(Kind::User, ["remove it, or use `constraints`"])),
+        RelockError::Resolve { .. } | RelockError::Merge(_) | RelockError::Index { .. } => None,
+    }
+}
+
+fn activate(error: &ActivateError) -> Option<Advice> {
+    match error {
+        ActivateError::Profile(inner) => profile(inner),
+        ActivateError::Config(inner) => config(inner),
+        ActivateError::Store(inner) => store(inner),
+        ActivateError::NothingFits(_) => Some(advice(
+            Kind::User,
+            [
+                "`flambeau list` shows what is built",
+                "`flambeau build --backend …` builds and activates",
+            ],
+        )),
+        ActivateError::Ambiguous { .. } => Some(advice(Kind::User, ["give more of the key"])),
+        ActivateError::Interpreter { .. } => Some(advice(
+            Kind::User,
+            ["`flambeau build` binds it to a Python that is there, without building anew"],
+        )),
+    }
+}
+
+fn profile(error: &ProfileError) -> Option<Advice> {
+    match error {
+        ProfileError::Path(inner) => files(inner),
+        ProfileError::State(_) => Some(advice(Kind::User, ["`flambeau build` builds the environment again"])),
+        ProfileError::InTheWay { .. } => Some(advice(Kind::User, ["move it away, or let --force move it aside"])),
+        ProfileError::NoGeneration(_) => Some(advice(Kind::User, ["`flambeau status` says which one is active"])),
+        ProfileError::Vanished { .. } => Some(advice(Kind::User, ["`flambeau build` builds it again"])),
+        ProfileError::Newer { .. } => Some(advice(Kind::User, ["use the newer flambeau that wrote it"])),
+    }
+}
+
+fn network(error: &NetworkError) -> Option<Advice> {
+    match error {
+        NetworkError::Config(inner) => config(inner),
+        NetworkError::Path(inner) => files(inner),
+        NetworkError::Pip(_) | NetworkError::ChannelUrl { .. } => Some(advice(Kind::User, [])),
+    }
+}
+
+fn lockfile(error: &LockfileError) -> Option<Advice> {
+    match error {
+        LockfileError::Path(inner) => files(inner),
+        LockfileError::Missing(_) => Some(advice(Kind::User, ["`flambeau lock` writes it"])),
+        LockfileError::Parse { .. } | LockfileError::NotText(_) => Some(advice(
+            Kind::User,
+            ["`flambeau lock` writes it anew; version control has the old one"],
+        )),
+        LockfileError::Keys { .. } => Some(advice(Kind::User, ["`flambeau lock` writes it anew"])),
+        LockfileError::Select { .. } => None,
+        LockfileError::Requirement { .. } => Some(advice(
+            Kind::User,
+            ["requirements are written as PEP 508 has it, e.g. `torch==2.7.0`"],
+        )),
+    }
+}
+
+fn config(error: &ConfigError) -> Option<Advice> {
+    match error {
+        ConfigError::Read(inner) => files(inner),
+        ConfigError::NoHome { flag, variable, .. } => Some((Kind::User, vec![format!("set {flag} or {variable}")])),
+        _ => Some(advice(Kind::User, [])),
+    }
+}
+
+fn store(error: &StoreError) -> Option<Advice> {
+    match error {
+        StoreError::Path(inner) => files(inner),
+        StoreError::Newer { .. } => Some(advice(
+            Kind::User,
+            ["use the newer flambeau, or another store with --store-dir"],
+        )),
+        StoreError::BadVersion { .. } => Some(advice(Kind::User, ["name a folder of flambeau's own with --store-dir"])),
+        StoreError::Guard { .. } => Some(advice(
+            Kind::User,
+            ["choose a store that you can write to with --store-dir"],
+        )),
+    }
+}
+
+fn build(error: &BuildError) -> Option<Advice> {
+    match error {
+        BuildError::Store(inner) => store(inner),
+        BuildError::Path(inner) => files(inner),
+        BuildError::Compose(_) => None,
+        BuildError::Interpreter(_) => Some(advice(Kind::User, ["choose another Python with --python"])),
+    }
+}
+
+fn compose(error: &ComposeError) -> Option<Advice> {
+    match error {
+        ComposeError::Path(inner) => files(inner),
+        ComposeError::Tree(inner) => tree(inner),
+        ComposeError::Reserved { .. } | ComposeError::Kinds { .. } => Some(advice(
+            Kind::Integrity,
+            ["one of the packages has to go from the requirements"],
+        )),
+    }
+}
+
+fn tree(error: &TreeError) -> Option<Advice> {
+    match error {
+        TreeError::Store(inner) => store(inner),
+        TreeError::Path(inner) => files(inner),
+        TreeError::Digest { .. } => Some(advice(
+            Kind::Integrity,
+            ["remove that file; the next build with a network fetches it again"],
+        )),
+        TreeError::Refused { .. } => Some(advice(
+            Kind::Integrity,
+            ["nothing of it was installed; tell the package's authors"],
+        )),
+        TreeError::NoSpace { needed, free, .. } => Some((
+            Kind::User,
+            vec![format!(
+                "free {}, or choose another file system with --store-dir",
+                human_bytes(needed.saturating_sub(*free))
+            )],
+        )),
+        TreeError::Bytecode { .. } => Some(advice(Kind::User, ["choose another Python with --python"])),
+        TreeError::Document { .. } => Some(advice(
+            Kind::Integrity,
+            ["remove that tree's folder; the next build makes it again"],
+        )),
+    }
+}
+
+fn unpack(error: &UnpackError) -> Option<Advice> {
+    match error {
+        UnpackError::Path(inner) => files(inner),
+        _ => Some(advice(Kind::Integrity, [])),
+    }
+}
+
+fn fetching(error: &fetch::Error) -> Option<Advice> {
+    match error {
+        fetch::Error::Offline { missing } => {
+            let mut hints: Vec<String> = missing
+                .iter()
+                .map(|one| {
+                    let size = one.size.map_or_else(|| "size unknown".to_owned(), human_bytes);
+                    format!("missing: {} (sha256 {}, {size})", one.file, one.digest)
+                })
+                .collect();
+            hints.push("`flambeau fetch` on a machine with a network brings them into the cache".to_owned());
+            Some((Kind::Network, hints))
+        }
+        fetch::Error::NoSpace { needed, free, .. } => Some((
+            Kind::User,
+            vec![format!(
+                "free {}, or choose another file system with --cache-dir",
+                human_bytes(needed.saturating_sub(*free))
+            )],
+        )),
+        fetch::Error::Digest { .. } | fetch::Error::Size { .. } => Some(advice(
+            Kind::Integrity,
+            ["the lockfile and the server disagree; if the server is right, `flambeau lock --upgrade` locks its files"],
+        )),
+        fetch::Error::Nowhere { .. } => Some(advice(
+            Kind::Network,
+            ["the index may have dropped the file; `flambeau lock --upgrade` locks what it has now"],
+        )),
+        fetch::Error::Path(inner) => files(inner),
+        fetch::Error::Local { .. } | fetch::Error::Stopped { .. } => Some(advice(Kind::User, [])),
+        fetch::Error::WrongRange { .. } | fetch::Error::Http { .. } | fetch::Error::Locate { .. } => Some(advice(
+            Kind::Network,
+            ["what arrived is kept; the same command resumes"],
+        )),
+    }
+}
+
+fn indexing(error: &index::Error) -> Option<Advice> {
+    match error {
+        index::Error::NoIndex { .. } => Some(advice(
+            Kind::User,
+            ["name a package index: --index-url, PIP_INDEX_URL, pip's configuration, or `[tool.flambeau] index-url`"],
+        )),
+        index::Error::Ambiguous { .. } => Some(advice(Kind::User, ["let only one index claim the name"])),
+        index::Error::MetadataDigest { .. } | index::Error::WheelDigest { .. } => Some(advice(Kind::Integrity, [])),
+        index::Error::Path(inner) => files(inner),
+        _ => Some(advice(Kind::Network, [])),
+    }
+}
+
+fn requests(error: &http::Error) -> Advice {
+    match error {
+        http::Error::Offline { .. } => advice(Kind::Network, ["leave out --offline (or FLAMBEAU_OFFLINE)"]),
+        http::Error::CertificateFile(_) => advice(Kind::User, ["correct pip's `cert`"]),
+        http::Error::Status { .. } if matches!(error.status(), Some(401 | 403)) => advice(
+            Kind::Network,
+            ["the server wants credentials: put them into the index's URL"],
+        ),
+        _ => advice(Kind::Network, []),
+    }
+}
+
+fn resolving(error: &ResolveError) -> Advice {
+    match error {
+        ResolveError::DirectUrl { .. } => advice(Kind::User, ["name the package and its version instead"]),
+        ResolveError::NoWheels { .. } => advice(
+            Kind::User,
+            ["`pip wheel PACKAGE` makes a wheel of it, which a private index can serve"],
+        ),
+        ResolveError::UnknownProject { .. } => advice(Kind::User, ["check the name, and which index it comes from"]),
+        _ => advice(Kind::User, []),
+    }
+}
+
+fn selecting(error: &SelectError) -> Advice {
+    match error {
+        SelectError::UnknownTarget { .. } => {
+            advice(Kind::User, ["lock for it: `flambeau lock --python … --platform …`"])
+        }
+        SelectError::NoWheel { .. } => advice(Kind::User, ["choose one of these Pythons with --python"]),
+        SelectError::TwoVersions { .. } => advice(Kind::User, ["`flambeau lock` writes it anew"]),
+    }
+}
+
+fn interpreters(error: &python::Error) -> Advice {
+    match error {
+        python::Error::NotFound { .. } => advice(
+            Kind::User,
+            ["install such a CPython, or name one with --python (a version or a path)"],
+        ),
+        _ => advice(Kind::User, ["name another one with --python (a version or a path)"]),
+    }
+}
+
+/// Advice by the system's error number.
+fn files(error: &PathError) -> Option<Advice> {
+    use std::io::ErrorKind;
+    let hint = match error.source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free some space, or choose another file system with --store-dir or --cache-dir"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "choose a folder that you can write to: --store-dir, --cache-dir, --project"
+        }
+        _ => return None,
+    };
+    Some(advice(Kind::User, [hint]))
+}
