@@ -113,6 +113,7 @@ pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
     }
     let built = build(plan, context, !args.no_activate, args.strict)?;
     report(&built, started, context);
+    project.settle(&built.realised.path);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -131,6 +132,9 @@ pub(super) fn plan(context: &Context<'_>, locked: bool) -> Result<Plan, Failure>
     let plan = project.plan(chosen, PlanOptions { locked })?;
     for warning in &plan.warnings {
         context.ui.warning(warning);
+    }
+    if let Some(message) = project.rebinding(&plan) {
+        context.ui.warning(&message);
     }
     if plan.relocked {
         context.ui.note(&format!("locked {}", plan.lockfile.path.display()));

@@ -180,7 +180,9 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error, &arguments),
     };
     let vars = Vars::current();
-    let ui = Ui::new(cli.globals.ui_options(&vars));
+    let options = cli.globals.ui_options(&vars);
+    end_on_signals(options);
+    let ui = Ui::new(options);
     let result = run(cli, &vars, &ui);
     match result {
         Ok(code) => code,
@@ -189,6 +191,27 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.kind.exit_code())
         }
     }
+}
+
+/// Ends the process with exit code 130 on SIGINT and SIGTERM. What was fetched stays and is resumed; what was being
+/// written is debris under `tmp/` that nobody sees; workers end because their pipe closes.
+fn end_on_signals(options: UiOptions) {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]);
+    // Without a handler the signals end the process all the same, only without the exit code.
+    let Ok(mut signals) = signals else { return };
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            let failure =
+                Failure::new(Kind::Interrupted, "interrupted").hint("the same command goes on where this one ended");
+            Ui::new(UiOptions {
+                progress: ProgressMode::Off,
+                ..options
+            })
+            .failure(&failure);
+            std::process::exit(i32::from(Kind::Interrupted.exit_code()));
+        }
+    });
 }
 
 /// Help and version go to stdout; a wrong command line is told as every failure is.
