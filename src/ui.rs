@@ -34,6 +34,7 @@ pub enum ProgressMode {
 
 /// Settings of the printer.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct UiOptions {
     /// One JSON document on stdout instead of text.
     pub json: bool,

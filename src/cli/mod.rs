@@ -2,6 +2,11 @@
 //!
 //! Verbs orchestrate the library and say what happened; no logic lives here that a user of the library would miss.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "documentation of arguments is help text, shown as it is"
+)]
+
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -42,6 +47,7 @@ struct Cli {
 
 /// Flags that every verb takes, before or after it.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Globals {
     /// The project's folder [default: the current folder]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]

@@ -82,7 +82,7 @@ fn is_old(path: &Path) -> bool {
         .and_then(|meta| meta.modified())
         .ok()
         .and_then(|time| time.elapsed().ok());
-    age.is_some_and(|age| age >= Duration::from_secs(60))
+    age.is_some_and(|age| age >= Duration::from_mins(1))
 }
 
 impl Store {
