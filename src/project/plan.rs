@@ -61,6 +61,12 @@ pub enum PlanError {
         #[source]
         source: Box<Mismatch>,
     },
+    /// The lockfile was made by another tool, or edited: it does not say for which targets it was resolved.
+    #[error("the lockfile {} names no target", path.display())]
+    NoTargets {
+        /// The lockfile.
+        path: std::path::PathBuf,
+    },
     /// The interpreter's patch level would change what is installed.
     #[error("{} would need other packages than the lockfile has", program.display())]
     Patch {
