@@ -25,13 +25,9 @@ pub(super) struct ActivateArgs {
 pub(super) fn run(args: &ActivateArgs, context: &Context<'_>) -> VerbResult {
     let started = Instant::now();
     let project = context.project();
-    if args.force {
-        for moved in project.profile().move_aside()? {
-            context.ui.note(&format!("moved aside: {}", moved.display()));
-        }
-    }
+    let in_the_way = super::build::in_the_way(args.force);
     let activated = match &args.name {
-        Some(name) => project.activate_named(name, project.configured())?,
+        Some(name) => project.activate_named(name, project.configured(), in_the_way)?,
         None => {
             let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
             let plan = project.plan(chosen, PlanOptions { locked: true })?;
@@ -39,9 +35,10 @@ pub(super) fn run(args: &ActivateArgs, context: &Context<'_>) -> VerbResult {
                 crate::error::Failure::user(format!("the environment {} is not built", plan.key))
                     .hint("`flambeau build` builds and activates it")
             })?;
-            project.activate_realised(&realised, &plan.chosen)?
+            project.activate_realised(&realised, &plan.chosen, in_the_way)?
         }
     };
+    super::build::tell_moved(&activated, context);
     let document = EnvironmentDocument {
         activated: true,
         generation: Some(activated.generation.number),
