@@ -79,7 +79,11 @@ fn the_key_is_what_the_design_says_it_is() {
         "python": {"implementation": "cpython", "version": python.version},
         "schema": 1,
     });
-    assert!(hashed.to_string().starts_with(r#"{"backend":"CPU","channel":"cpu","form":1,"packages":[{"name":"#));
+    assert!(
+        hashed
+            .to_string()
+            .starts_with(r#"{"backend":"CPU","channel":"cpu","form":1,"packages":[{"name":"#)
+    );
     assert_eq!(text(&built, "key"), sha256(hashed.to_string().as_bytes()));
 }
 
@@ -91,7 +95,9 @@ fn a_pin_that_disagrees_is_named() {
     world.flambeau_json("lock", &["--backend", "cuda,cpu", "--python", "3.11,3.12"]);
     let right = world.read("lockfiles/keys.json");
     let keys: Value = serde_json::from_str(&right).expect("JSON");
-    let key = keys["keys"]["cpu"]["cp312-manylinux_2_28_x86_64"].as_str().expect("a key");
+    let key = keys["keys"]["cpu"]["cp312-manylinux_2_28_x86_64"]
+        .as_str()
+        .expect("a key");
     let wrong = "a".repeat(64);
 
     world.write("lockfiles/keys.json", right.replace(key, &wrong));
@@ -107,7 +113,10 @@ fn a_pin_that_disagrees_is_named() {
     fewer["keys"].as_object_mut().expect("an object").remove("cuda");
     world.write("lockfiles/keys.json", fewer.to_string());
     let error = world.flambeau_error(3, &["hash", "--check"]);
-    assert!(text(&error, "message").contains("cuda cp311-manylinux_2_28_x86_64"), "{error:#}");
+    assert!(
+        text(&error, "message").contains("cuda cp311-manylinux_2_28_x86_64"),
+        "{error:#}"
+    );
 
     let mut more = keys.clone();
     more["keys"]["rocm"] = json!({"cp311-manylinux_2_28_x86_64": wrong});
@@ -122,7 +131,7 @@ fn a_pin_that_disagrees_is_named() {
     let digest = lockfile.split("sha256 = \"").nth(1).expect("a digest")[..64].to_owned();
     world.write("lockfiles/pylock.cpu.toml", lockfile.replace(&digest, &"b".repeat(64)));
     let error = world.flambeau_error(3, &["hash", "--check"]);
-    assert!(text(&error, "message").contains("cpu cp311") , "{error:#}");
+    assert!(text(&error, "message").contains("cpu cp311"), "{error:#}");
 
     fs::remove_file(world.project().join("lockfiles/keys.json")).expect("it is there");
     world.flambeau_error(3, &["hash", "--check"]);

@@ -45,10 +45,22 @@ fn every_verb_prints_one_document_with_the_promised_members() {
     let detected = world.flambeau_json("detect", &[]);
     has(
         &detected,
-        &["backend", "channel", "reason", "message", "accelerators", "probes", "warnings", "env"],
+        &[
+            "backend",
+            "channel",
+            "reason",
+            "message",
+            "accelerators",
+            "probes",
+            "warnings",
+            "env",
+        ],
     );
     let listed = world.flambeau_json("list", &[]);
-    has(&listed["environments"][0], &["key", "path", "backend", "channel", "size_bytes", "active", "roots"]);
+    has(
+        &listed["environments"][0],
+        &["key", "path", "backend", "channel", "size_bytes", "active", "roots"],
+    );
     let hashed = world.flambeau_json("hash", &["--all"]);
     let target = built["target"].as_str().expect("a target");
     assert_eq!(hashed["keys"]["cpu"][target], built["key"]);
@@ -80,11 +92,17 @@ fn failures_of_every_kind_are_one_document_and_the_right_exit_code() {
     assert_eq!(kind(&world, 2, &["nonsense"]), "usage");
     assert_eq!(kind(&world, 2, &["build", "--channel", "../x"]), "usage");
     assert_eq!(kind(&world, 1, &["lock", "no such requirement"]), "user");
-    assert_eq!(kind(&world, 1, &["lock", "--backend", "cpu", "no-such-project"]), "user");
+    assert_eq!(
+        kind(&world, 1, &["lock", "--backend", "cpu", "no-such-project"]),
+        "user"
+    );
     if world.any_python().is_some() {
         assert_eq!(kind(&world, 4, &["build", "--backend", "cpu", "--offline"]), "network");
         let wrong = "0".repeat(64);
-        assert_eq!(kind(&world, 3, &["build", "--backend", "cpu", "--expect", &wrong]), "integrity");
+        assert_eq!(
+            kind(&world, 3, &["build", "--backend", "cpu", "--expect", &wrong]),
+            "integrity"
+        );
     }
     world.set("FLAMBEAU_OFFLINE", "maybe");
     assert_eq!(kind(&world, 1, &["status"]), "user");
@@ -103,7 +121,9 @@ fn progress_as_json_is_one_event_a_line_on_stderr() {
     if world.any_python().is_none() {
         return;
     }
-    let output = world.flambeau(&["build", "--backend", "cpu", "--progress", "json", "--json"]).ok();
+    let output = world
+        .flambeau(&["build", "--backend", "cpu", "--progress", "json", "--json"])
+        .ok();
     assert_eq!(output.json()["backend"], "CPU");
     let events: Vec<Value> = output
         .stderr

@@ -34,17 +34,28 @@ fn it_lists_environments_of_every_project_with_their_roots() {
         (
             &built[1],
             true,
-            vec![format!("{} generation 1 (active)", other.display()), format!("{project} generation 2 (active)")],
+            vec![
+                format!("{} generation 1 (active)", other.display()),
+                format!("{project} generation 2 (active)"),
+            ],
         ),
         (&rocm, false, vec![]),
     ] {
-        let row = listed.iter().find(|row| row["key"] == wanted["key"]).expect("it is listed");
+        let row = listed
+            .iter()
+            .find(|row| row["key"] == wanted["key"])
+            .expect("it is listed");
         for member in ["path", "backend", "channel", "target", "python"] {
             assert_eq!(row[member], wanted[member], "{member}");
         }
         assert_eq!(row["active"], active);
         assert!(row["size_bytes"].as_u64() > Some(10_000), "{row:#}");
-        let mut found: Vec<_> = row["roots"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+        let mut found: Vec<_> = row["roots"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
         found.sort_unstable();
         assert_eq!(found, roots);
     }
@@ -55,7 +66,10 @@ fn it_lists_environments_of_every_project_with_their_roots() {
         active.map(|row| text(row, "backend").to_owned()).collect()
     };
     world.flambeau_json("activate", &["cuda"]);
-    assert_eq!((active(&[]), active(&at_other)), (vec!["CUDA".to_owned()], vec!["CPU".to_owned()]));
+    assert_eq!(
+        (active(&[]), active(&at_other)),
+        (vec!["CUDA".to_owned()], vec!["CPU".to_owned()])
+    );
     let said = world.flambeau(&["list"]).ok();
     let marked: Vec<_> = said.stdout.lines().filter(|line| line.starts_with('*')).collect();
     assert_eq!(marked.len(), 1, "{said}");
@@ -64,7 +78,10 @@ fn it_lists_environments_of_every_project_with_their_roots() {
     // A project that was deleted is no root any more, and no error.
     fs::remove_dir_all(&other).expect("our folder");
     let listed = environments(&world, &[]);
-    let row = listed.iter().find(|row| row["key"] == built[1]["key"]).expect("it is listed");
+    let row = listed
+        .iter()
+        .find(|row| row["key"] == built[1]["key"])
+        .expect("it is listed");
     assert_eq!(row["roots"].as_array().map(Vec::len), Some(1), "{row:#}");
 }
 
@@ -85,7 +102,13 @@ fn an_environment_without_a_readable_state_is_named_and_the_rest_is_listed() {
 #[test]
 fn a_reader_that_stops_early_is_nobody_s_failure() {
     let world = World::new();
-    for arguments in [&["list"][..], &["list", "--json"], &["detect"], &["--help"], &["status", "--json"]] {
+    for arguments in [
+        &["list"][..],
+        &["list", "--json"],
+        &["detect"],
+        &["--help"],
+        &["status", "--json"],
+    ] {
         // The pipe has no reader by the time anything is written.
         let output = world.flambeau_in_shell("{ sleep 0.2; \"$@\"; echo \"exit $?\" >&2; } | true", arguments);
         assert!(!output.stderr.contains("panicked"), "{arguments:?}: {output}");

@@ -18,12 +18,31 @@ fn it_says_what_is_active_and_changes_nothing() {
     world.server().clear_log();
     let before = ["project", "store", "cache"].map(|folder| tree_snapshot(&world.path(folder)));
     let status = world.flambeau_json("status", &[]);
-    for member in ["key", "path", "backend", "channel", "target", "python", "packages", "generation", "tree_digest"] {
+    for member in [
+        "key",
+        "path",
+        "backend",
+        "channel",
+        "target",
+        "python",
+        "packages",
+        "generation",
+        "tree_digest",
+    ] {
         assert_eq!(status[member], built[member], "{member}");
     }
-    assert_eq!((&status["activated"], &status["downloaded_bytes"]), (&true.into(), &0.into()));
+    assert_eq!(
+        (&status["activated"], &status["downloaded_bytes"]),
+        (&true.into(), &0.into())
+    );
     let said = world.flambeau(&["status"]).ok();
-    for part in ["ROCm", "rocm6.3", "generation 1", text(&built, "key"), text(&built, "path")] {
+    for part in [
+        "ROCm",
+        "rocm6.3",
+        "generation 1",
+        text(&built, "key"),
+        text(&built, "path"),
+    ] {
         assert!(said.stdout.contains(part), "{part}: {said}");
     }
     assert_eq!(said.stderr, "");

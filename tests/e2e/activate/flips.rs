@@ -22,8 +22,12 @@ fn f41_no_reader_ever_misses_a_link() {
     }
     let built = ["cuda", "cpu"].map(|backend| world.build(&["--backend", backend]));
     let paths = built.each_ref().map(|document| text(document, "path").to_owned());
-    let states = paths.each_ref().map(|path| fs::read(Path::new(path).join("environment_state.json")).expect("a state"));
-    let interpreters = paths.each_ref().map(|path| fs::read_link(Path::new(path).join("bin/python")).expect("a link"));
+    let states = paths
+        .each_ref()
+        .map(|path| fs::read(Path::new(path).join("environment_state.json")).expect("a state"));
+    let interpreters = paths
+        .each_ref()
+        .map(|path| fs::read_link(Path::new(path).join("bin/python")).expect("a link"));
     assert_ne!(states[0], states[1]);
     assert_eq!(interpreters[0], interpreters[1]);
     let project = world.project();
@@ -60,7 +64,11 @@ fn f41_no_reader_ever_misses_a_link() {
         stop.store(true, Ordering::Relaxed);
         for reader in readers {
             let seen = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            assert!(seen.0.iter().all(|times| *times > 0), "a reader that saw both: {:?}", seen.0);
+            assert!(
+                seen.0.iter().all(|times| *times > 0),
+                "a reader that saw both: {:?}",
+                seen.0
+            );
         }
         flipped.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
@@ -100,8 +108,13 @@ fn two_programs_that_activate_at_once_leave_one_true_profile() {
     let record = world.read(format!(".flambeau/generations/{number}.json"));
     assert!(record.contains(text(&status, "path")), "{record}");
     // Numbers are given once, without gaps.
-    let count = fs::read_dir(world.project().join(".flambeau/generations")).expect("the profile").count();
+    let count = fs::read_dir(world.project().join(".flambeau/generations"))
+        .expect("the profile")
+        .count();
     for number in 1..=count {
-        assert!(world.has(format!(".flambeau/generations/{number}.json")), "{number} of {count}");
+        assert!(
+            world.has(format!(".flambeau/generations/{number}.json")),
+            "{number} of {count}"
+        );
     }
 }

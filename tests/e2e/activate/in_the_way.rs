@@ -42,7 +42,10 @@ fn f44_a_real_folder() {
     // Nothing that may fail comes after the folder is moved.
     let before = tree_snapshot(&world.project());
     world.flambeau_error(1, &["activate", "--force", "nonsense"]);
-    world.flambeau_error(3, &["build", "--force", "--backend", "cpu", "--expect", &"0".repeat(64)]);
+    world.flambeau_error(
+        3,
+        &["build", "--force", "--backend", "cpu", "--expect", &"0".repeat(64)],
+    );
     world.flambeau_error(4, &["build", "--force", "--backend", "cuda", "--offline"]);
     world.build(&["--force", "--backend", "cpu", "--dry-run"]);
     before.assert_same(&tree_snapshot(&world.project()));
@@ -76,7 +79,10 @@ fn f44_a_state_file_of_their_own() {
     world.write("environment_state.json", "{\"InstalledBackend\": \"CUDA\"}");
     refused(&world, "environment_state.json");
     world.flambeau_json("activate", &["cpu", "--force"]);
-    assert_eq!(world.read("environment_state.json.aside-1"), "{\"InstalledBackend\": \"CUDA\"}");
+    assert_eq!(
+        world.read("environment_state.json.aside-1"),
+        "{\"InstalledBackend\": \"CUDA\"}"
+    );
     assert_eq!(world.state()["InstalledBackend"], "CPU");
 }
 
@@ -88,20 +94,35 @@ fn a_refused_build_fetches_nothing() {
     }
     world.write(".venv/pyvenv.cfg", "home = /usr/bin\n");
     world.flambeau_error(1, &["build", "--backend", "cpu"]);
-    assert!(world.server().requests_to(".whl").iter().all(|request| request.path.ends_with(".metadata") || request.range().is_some()));
+    assert!(
+        world
+            .server()
+            .requests_to(".whl")
+            .iter()
+            .all(|request| request.path.ends_with(".metadata") || request.range().is_some())
+    );
     assert!(!world.store().join("envs").exists());
     // An environment can be built all the same.
     let document = world.build(&["--backend", "cpu", "--no-activate"]);
-    assert_eq!((&document["activated"], &document["generation"]), (&false.into(), &().into()));
+    assert_eq!(
+        (&document["activated"], &document["generation"]),
+        (&false.into(), &().into())
+    );
     assert_eq!(world.read(".venv/pyvenv.cfg"), "home = /usr/bin\n");
 }
 
 #[test]
 fn links_of_flambeau_s_own_that_lead_nowhere_are_replaced() {
     let Some(world) = built_elsewhere() else { return };
-    let gone = world.store().join(format!("envs/{}-torch-2.6.0-cu118-00000000", "a".repeat(40)));
+    let gone = world
+        .store()
+        .join(format!("envs/{}-torch-2.6.0-cu118-00000000", "a".repeat(40)));
     symlink(&gone, world.project().join(".venv")).expect("the name is free");
-    symlink(".venv/environment_state.json", world.project().join("environment_state.json")).expect("free");
+    symlink(
+        ".venv/environment_state.json",
+        world.project().join("environment_state.json"),
+    )
+    .expect("free");
     world.flambeau_json("activate", &["cpu"]);
     assert_eq!(world.state()["InstalledBackend"], "CPU");
     assert!(!world.has(".venv.aside-1"));

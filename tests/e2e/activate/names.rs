@@ -25,7 +25,10 @@ fn is_active(world: &World, wanted: &Value) {
     let state = world.state();
     assert_eq!(state["EnvironmentKey"], wanted["key"]);
     assert_eq!(state["InstalledBackend"], wanted["backend"]);
-    assert_eq!(world.read(".venv/environment_state.json"), world.read("environment_state.json"));
+    assert_eq!(
+        world.read(".venv/environment_state.json"),
+        world.read("environment_state.json")
+    );
 }
 
 #[test]
@@ -51,11 +54,20 @@ fn every_way_to_name_an_environment() {
         for member in ["key", "path", "backend", "channel", "target", "python", "packages"] {
             assert_eq!(document[member], wanted[member], "{name} {member}");
         }
-        assert_eq!((&document["activated"], &document["reused"]), (&true.into(), &true.into()));
-        assert!(document["elapsed_ms"].is_u64() && document["downloaded_bytes"] == 0, "{document:#}");
+        assert_eq!(
+            (&document["activated"], &document["reused"]),
+            (&true.into(), &true.into())
+        );
+        assert!(
+            document["elapsed_ms"].is_u64() && document["downloaded_bytes"] == 0,
+            "{document:#}"
+        );
         is_active(&world, wanted);
         let status = world.flambeau_json("status", &[]);
-        assert_eq!((&status["generation"], &status["key"]), (&document["generation"], &wanted["key"]));
+        assert_eq!(
+            (&status["generation"], &status["key"]),
+            (&document["generation"], &wanted["key"])
+        );
     }
     assert_eq!(world.python_says("import torch; print(torch.answer())"), "118");
     world.server().assert_no_requests();

@@ -115,14 +115,25 @@ fn works(world: &World, expected: &Expected) {
         expected.cudnn
     );
     assert_eq!(
-        says("import torch, torchvision; print(torchvision.ops.nms(None, None, 0), (torch.ones(2, 3) @ torch.ones(3, 2)).tolist())"),
+        says(
+            "import torch, torchvision; print(torchvision.ops.nms(None, None, 0), (torch.ones(2, 3) @ torch.ones(3, 2)).tolist())"
+        ),
         "[7] [[3.0, 3.0], [3.0, 3.0]]"
     );
     let site = says("import torch, os; print(os.path.dirname(os.path.dirname(torch.__file__)))");
     let manager = world.command(format!("{site}/torch/bin/torch_shm_manager"));
     assert_eq!(world.run(manager).ok().text(), expected.answer);
-    assert!(world.venv_tool("torchrun", &["--help"]).ok().stdout.starts_with("usage: torchrun"));
-    world.write("train.py", "import sys, torch\nprint(sys.argv[1:], torch.answer(), sys.prefix)\n");
+    assert!(
+        world
+            .venv_tool("torchrun", &["--help"])
+            .ok()
+            .stdout
+            .starts_with("usage: torchrun")
+    );
+    world.write(
+        "train.py",
+        "import sys, torch\nprint(sys.argv[1:], torch.answer(), sys.prefix)\n",
+    );
     let trained = world.venv_tool("torchrun", &["train.py", "--epochs", "3"]).ok();
     let prefix = world.active();
     assert_eq!(
@@ -136,7 +147,10 @@ fn links_lead_to(world: &World, document: &Value) {
     let link = fs::read_link(world.project().join("environment_state.json")).expect("a link");
     assert_eq!(link.to_str(), Some(".venv/environment_state.json"));
     let key = text(document, "key");
-    let name = world.active().file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = world
+        .active()
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
     let shape = Regex::new(r"^[0-9a-f]{40}-torch-2\.7\.0-[a-z0-9.]+-[0-9a-f]{8}$").expect("a pattern");
     let name = name.expect("a name");
     assert!(shape.is_match(&name) && name.starts_with(&key[..40]), "{name}");
@@ -146,7 +160,10 @@ fn links_lead_to(world: &World, document: &Value) {
 fn state_is_true(world: &World, document: &Value, expected: &Expected) {
     let written = world.read("environment_state.json");
     let member = Regex::new(r#"(?m)^  "(\w+)": "#).expect("a pattern");
-    let members: Vec<_> = member.captures_iter(&written).map(|found| found[1].to_owned()).collect();
+    let members: Vec<_> = member
+        .captures_iter(&written)
+        .map(|found| found[1].to_owned())
+        .collect();
     assert_eq!(
         members[..11],
         [
@@ -186,5 +203,9 @@ fn state_is_true(world: &World, document: &Value, expected: &Expected) {
     let installed: Vec<_> = installed.lines().map(Value::from).collect();
     assert_eq!(state["InstalledPackages"], Value::from(installed));
     let torch = format!("torch=={}", expected.torch);
-    assert!(state["InstalledPackages"].as_array().is_some_and(|all| all.contains(&Value::from(torch))));
+    assert!(
+        state["InstalledPackages"]
+            .as_array()
+            .is_some_and(|all| all.contains(&Value::from(torch)))
+    );
 }

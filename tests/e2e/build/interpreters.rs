@@ -8,7 +8,9 @@ use crate::support::world::{World, hints, text};
 #[test]
 fn an_interpreter_that_vanished_is_named_and_the_environment_is_bound_anew() {
     let mut world = World::new();
-    let Some(first) = world.private_python("one") else { return };
+    let Some(first) = world.private_python("one") else {
+        return;
+    };
     let second = world.private_python("two").expect("as the first");
     let use_python = |world: &mut World, path: &std::path::Path| world.set("UV_PYTHON", path.display().to_string());
     use_python(&mut world, &first);
@@ -17,25 +19,37 @@ fn an_interpreter_that_vanished_is_named_and_the_environment_is_bound_anew() {
 
     use_python(&mut world, &second);
     let bound = world.build(&["--backend", "cpu"]);
-    assert_eq!((&bound["key"], &bound["tree_digest"]), (&built["key"], &built["tree_digest"]));
+    assert_eq!(
+        (&bound["key"], &bound["tree_digest"]),
+        (&built["key"], &built["tree_digest"])
+    );
     assert_ne!(bound["path"], built["path"]);
     assert_eq!((&bound["reused"], &bound["generation"]), (&false.into(), &2.into()));
     assert_eq!(text(&world.state(), "Interpreter"), second.display().to_string());
     world.server().assert_no_requests();
 
     world.flambeau_json("activate", &["1"]);
-    assert_eq!(world.flambeau_json("status", &[])["warnings"].as_array().map(Vec::len), Some(0));
+    assert_eq!(
+        world.flambeau_json("status", &[])["warnings"].as_array().map(Vec::len),
+        Some(0)
+    );
     fs::rename(world.path("one"), world.path("moved")).expect("our folder");
     let status = world.flambeau_json("status", &[]);
     let warning = status["warnings"][0].as_str().unwrap_or_default();
-    assert!(warning.contains(&first.display().to_string()) && warning.contains("gone"), "{status:#}");
+    assert!(
+        warning.contains(&first.display().to_string()) && warning.contains("gone"),
+        "{status:#}"
+    );
     assert!(warning.contains("flambeau build"), "{status:#}");
     // The same name, and not the broken environment.
     let again = world.build(&["--backend", "cpu"]);
     assert_eq!((&again["path"], &again["reused"]), (&bound["path"], &true.into()));
     assert_eq!(world.python_says("import torch; print(torch.answer())"), "0");
     let error = world.flambeau_error(1, &["activate", "1"]);
-    assert!(text(&error, "message").contains(&first.display().to_string()), "{error:#}");
+    assert!(
+        text(&error, "message").contains(&first.display().to_string()),
+        "{error:#}"
+    );
     assert!(hints(&error).contains("flambeau build"), "{error:#}");
     assert_eq!(world.active().to_str(), bound["path"].as_str());
 }
@@ -51,7 +65,10 @@ fn every_python_that_is_here_gets_a_working_environment_from_shared_trees() {
     for python in &pythons {
         let built = world.build(&["--backend", "cuda", "--python", &python.version]);
         assert_eq!(built["python"], python.full_version.as_str());
-        assert_eq!(text(&built, "target"), format!("{}-manylinux_2_28_x86_64", python.tag()));
+        assert_eq!(
+            text(&built, "target"),
+            format!("{}-manylinux_2_28_x86_64", python.tag())
+        );
         keys.push(text(&built, "key").to_owned());
         assert_eq!(
             world.python_says("import torch, torchvision, sys; print(torch.answer(), torch.backends.cudnn.version(), '%d.%d' % sys.version_info[:2])"),
@@ -95,7 +112,10 @@ fn a_python_without_wheels_is_refused_by_name_with_those_that_have_some() {
     world.flambeau_json("lock", &["--backend", "cpu", "--python", "3.11"]);
     let error = world.flambeau_error(1, &["build", "--backend", "cpu", "--python", "3.9"]);
     let message = text(&error, "message");
-    assert!(message.contains("pylock.cpu.toml") && message.contains(&old.full_version), "{message}");
+    assert!(
+        message.contains("pylock.cpu.toml") && message.contains(&old.full_version),
+        "{message}"
+    );
     assert!(hints(&error).contains("3.11"), "{error:#}");
     assert!(!world.has(".venv"));
 }

@@ -8,7 +8,9 @@ use crate::support::world::{World, tree_snapshot};
 #[test]
 fn the_second_build_does_nothing_at_all() {
     let mut world = World::new();
-    let Some(python) = world.private_python("base") else { return };
+    let Some(python) = world.private_python("base") else {
+        return;
+    };
     world.set("UV_PYTHON", python.display().to_string());
     let first = world.build(&["--backend", "cuda"]);
     assert_eq!(first["reused"], false);
@@ -24,7 +26,15 @@ fn the_second_build_does_nothing_at_all() {
         assert_eq!(second["reused"], true, "{second:#}");
         assert_eq!(second["downloaded_bytes"], 0);
         assert!(second["elapsed_ms"].is_u64(), "{second:#}");
-        for member in ["key", "path", "tree_digest", "generation", "packages", "target", "python"] {
+        for member in [
+            "key",
+            "path",
+            "tree_digest",
+            "generation",
+            "packages",
+            "target",
+            "python",
+        ] {
             assert_eq!(second[member], first[member], "{member}");
         }
     }

@@ -67,7 +67,10 @@ fn locked_refuses_a_missing_and_a_stale_lockfile() {
     let again = world.build(&["--backend", "cpu"]);
     assert_eq!(again["relocked"], true);
     assert_ne!(again["key"], built["key"]);
-    assert_eq!(world.python_says("import torch, corp.alpha; print(corp.alpha.NAME)"), "corp-alpha");
+    assert_eq!(
+        world.python_says("import torch, corp.alpha; print(corp.alpha.NAME)"),
+        "corp-alpha"
+    );
     assert_ne!(world.read("lockfiles/pylock.cpu.toml"), lockfile);
     world.build(&["--backend", "cpu", "--locked"]);
 }

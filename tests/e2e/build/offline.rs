@@ -18,12 +18,18 @@ fn same_environment(again: &Value, first: &Value) {
 fn cached_wheels(cache: &Path) -> Vec<(String, String)> {
     let names = |folder: &Path| -> Vec<String> {
         let entries = fs::read_dir(folder).expect("a folder of the cache").flatten();
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
     };
     let wheels = cache.join("wheels");
     let mut found: Vec<_> = names(&wheels)
         .into_iter()
-        .flat_map(|digest| names(&wheels.join(&digest)).into_iter().map(move |file| (digest.clone(), file)))
+        .flat_map(|digest| {
+            names(&wheels.join(&digest))
+                .into_iter()
+                .map(move |file| (digest.clone(), file))
+        })
         .collect();
     found.sort();
     found
@@ -46,7 +52,10 @@ fn environment_then_trees_then_wheels_are_gone() {
     same_environment(&again, &first);
     assert_eq!(again["reused"], false);
     assert_eq!(world.python_says("import torch; print(torch.answer())"), "118");
-    assert_eq!(fs::read_dir(world.store().join("wheels")).expect("a shelf").count(), trees);
+    assert_eq!(
+        fs::read_dir(world.store().join("wheels")).expect("a shelf").count(),
+        trees
+    );
 
     world.delete(&world.store().join("envs"));
     world.delete(&world.store().join("wheels"));
@@ -72,7 +81,10 @@ fn environment_then_trees_then_wheels_are_gone() {
 
     // With a network it heals.
     let again = world.build(&[]);
-    assert_eq!((&again["key"], &again["tree_digest"]), (&first["key"], &first["tree_digest"]));
+    assert_eq!(
+        (&again["key"], &again["tree_digest"]),
+        (&first["key"], &first["tree_digest"])
+    );
     assert_eq!(cached_wheels(&world.cache()), wheels);
 }
 

@@ -22,8 +22,14 @@ fn without_gpu() -> Option<World> {
     let world = World::new();
     world.any_python()?;
     // These stand before the machine's own in the search.
-    world.fake_script("nvidia-smi", "#!/bin/sh\necho 'NVIDIA-SMI has failed because it could not communicate'\nexit 9\n");
-    world.fake_script("rocm-smi", "#!/bin/sh\necho 'ERROR:root:Driver not initialized (amdgpu not found in modules)'\n");
+    world.fake_script(
+        "nvidia-smi",
+        "#!/bin/sh\necho 'NVIDIA-SMI has failed because it could not communicate'\nexit 9\n",
+    );
+    world.fake_script(
+        "rocm-smi",
+        "#!/bin/sh\necho 'ERROR:root:Driver not initialized (amdgpu not found in modules)'\n",
+    );
     (!std::path::Path::new("/dev/kfd").exists()).then_some(world)
 }
 
@@ -52,7 +58,10 @@ fn appsettings_decides_and_going_back_is_a_key_hit() {
             format!("{{\"Upscaler\": {{\"PreferredGpuBackend\": \"{value}\"}}}}"),
         );
         let document = world.build(&[]);
-        assert_eq!((&document["backend"], &document["reused"]), (&value.into(), &true.into()));
+        assert_eq!(
+            (&document["backend"], &document["reused"]),
+            (&value.into(), &true.into())
+        );
         assert_eq!(text(&world.state(), "InstalledBackend"), value);
         generations.push(document["generation"].as_u64().expect("a number"));
     }
@@ -90,11 +99,21 @@ fn the_stronger_place_wins() {
 #[test]
 fn unknown_values_are_errors_that_name_the_four_and_the_place() {
     let mut world = World::new();
-    world.write("appsettings.json", "{\n  \"Upscaler\": {\n    \"PreferredGpuBackend\": \"Vulkan\"\n  }\n}\n");
-    let names_all = |message: &str| ["Vulkan", "Auto", "CUDA", "ROCm", "CPU"].iter().all(|word| message.contains(word));
+    world.write(
+        "appsettings.json",
+        "{\n  \"Upscaler\": {\n    \"PreferredGpuBackend\": \"Vulkan\"\n  }\n}\n",
+    );
+    let names_all = |message: &str| {
+        ["Vulkan", "Auto", "CUDA", "ROCm", "CPU"]
+            .iter()
+            .all(|word| message.contains(word))
+    };
     let error = world.flambeau_error(1, &["build"]);
     let message = text(&error, "message");
-    assert!(names_all(message) && message.contains("appsettings.json:3"), "{message}");
+    assert!(
+        names_all(message) && message.contains("appsettings.json:3"),
+        "{message}"
+    );
     world.set(VARIABLE, "Vulkan");
     let error = world.flambeau_error(1, &["build"]);
     let message = text(&error, "message");
@@ -178,8 +197,14 @@ fn a_channel_that_contradicts_the_backend_is_an_error() {
         // The backend of `pip` is known only when its torch is.
         let error = world.flambeau_error(1, &["build", "--backend", "cpu", "--channel", "pip"]);
         let message = text(&error, "message");
-        assert!(message.contains("pip") && message.contains("CUDA") && message.contains("CPU"), "{message}");
+        assert!(
+            message.contains("pip") && message.contains("CUDA") && message.contains("CPU"),
+            "{message}"
+        );
         assert!(!world.has(".venv"));
-        assert_eq!(world.build(&["--backend", "cuda", "--channel", "pip"])["channel"], "pip");
+        assert_eq!(
+            world.build(&["--backend", "cuda", "--channel", "pip"])["channel"],
+            "pip"
+        );
     }
 }

@@ -82,13 +82,18 @@ fn every_link_mode_gives_the_same_tree_and_works() {
             assert_eq!(built[member], first[member], "{mode} {member}");
         }
         let site = site_packages(Path::new(text(&built, "path")));
-        assert!(fs::symlink_metadata(site.join("filelock")).expect("a package").is_dir(), "{mode}");
+        assert!(
+            fs::symlink_metadata(site.join("filelock")).expect("a package").is_dir(),
+            "{mode}"
+        );
         let links = fs::metadata(site.join("filelock/__init__.py")).expect("a file").nlink();
         assert_eq!(links > 1, mode == "hardlink", "{mode}: {links} links");
         // Nothing of it hangs on the trees.
         world.delete(&store.join("wheels"));
         assert_eq!(
-            world.python_says("import torch, torchvision, jinja2, sympy; print(torch.answer(), torch.backends.cudnn.version())"),
+            world.python_says(
+                "import torch, torchvision, jinja2, sympy; print(torch.answer(), torch.backends.cudnn.version())"
+            ),
             "118 90100",
             "{mode}"
         );

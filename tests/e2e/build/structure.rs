@@ -60,7 +60,15 @@ fn folders_are_links_where_that_is_safe_and_real_where_it_is_not() {
     let environment = PathBuf::from(text(&built, "path"));
     let site = site_packages(&environment);
 
-    for package in ["filelock", "jinja2", "networkx", "sympy", "torchgen", "functorch", "torch/nn"] {
+    for package in [
+        "filelock",
+        "jinja2",
+        "networkx",
+        "sympy",
+        "torchgen",
+        "functorch",
+        "torch/nn",
+    ] {
         let link = fs::read_link(site.join(package)).unwrap_or_else(|error| panic!("{package}: {error}"));
         assert!(link.is_relative(), "{}", link.display());
         let target = site.join(package).canonicalize().expect("it leads somewhere");
@@ -104,7 +112,9 @@ fn folders_are_links_where_that_is_safe_and_real_where_it_is_not() {
         assert!(is_real_folder(&info.path()), "{}", info.path().display());
     }
     assert_eq!(
-        world.python_says("import corp.alpha, corp.beta.deep.er.module as m, corp.hidden; print(corp.alpha.NAME, m.NAME)"),
+        world.python_says(
+            "import corp.alpha, corp.beta.deep.er.module as m, corp.hidden; print(corp.alpha.NAME, m.NAME)"
+        ),
         "corp-alpha corp-beta"
     );
 }
@@ -121,14 +131,25 @@ fn files_are_shared_read_only_old_and_free_of_paths() {
     assert_eq!(folder_mode & 0o7777, 0o555);
     let own = ["pyvenv.cfg", "environment_state.json"].map(|name| environment.join(name));
     let world_root = world.path("").canonicalize().expect("the world");
-    let world_root = world_root.to_str().expect("UTF-8").trim_end_matches('/').as_bytes().to_owned();
+    let world_root = world_root
+        .to_str()
+        .expect("UTF-8")
+        .trim_end_matches('/')
+        .as_bytes()
+        .to_owned();
     let mut executables = 0;
     let mut seen = 0;
-    for (path, metadata) in walked(&environment).into_iter().chain(walked(&world.store().join("wheels"))) {
+    for (path, metadata) in walked(&environment)
+        .into_iter()
+        .chain(walked(&world.store().join("wheels")))
+    {
         let shown = path.display();
         if metadata.is_symlink() {
             let target = fs::read_link(&path).expect("a link");
-            assert!(target.is_relative() || path == environment.join("bin/python"), "{shown}");
+            assert!(
+                target.is_relative() || path == environment.join("bin/python"),
+                "{shown}"
+            );
             assert!(path.exists(), "{shown} leads nowhere");
             continue;
         }
@@ -159,7 +180,11 @@ fn files_are_shared_read_only_old_and_free_of_paths() {
         ("torch/__init__.py", 0o444),
         ("../../../bin/torchrun", 0o555),
     ] {
-        assert_eq!(fs::metadata(site.join(path)).expect(path).mode() & 0o7777, mode, "{path}");
+        assert_eq!(
+            fs::metadata(site.join(path)).expect(path).mode() & 0o7777,
+            mode,
+            "{path}"
+        );
     }
 }
 
@@ -219,10 +244,21 @@ fn every_record_is_complete_and_true() {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     let python = world.any_python().expect("it has just been used");
-    let own = ["activate", "activate.fish", "python", "python3", &format!("python{}", python.version)];
+    let own = [
+        "activate",
+        "activate.fish",
+        "python",
+        "python3",
+        &format!("python{}", python.version),
+    ];
     assert_eq!(scripts, own.map(str::to_owned).into_iter().collect());
     // `.data` has gone where it belongs.
-    for path in ["share/kitchen/recipe.txt", "etc/kitchen.conf", "bin/kitchen-script", "bin/kitchen"] {
+    for path in [
+        "share/kitchen/recipe.txt",
+        "etc/kitchen.conf",
+        "bin/kitchen-script",
+        "bin/kitchen",
+    ] {
         assert!(listed.contains(&environment.join(path)), "{path}");
     }
 }
@@ -255,10 +291,18 @@ fn a_store_can_be_moved_as_a_whole() {
     symlink(&environment, world.project().join(".venv")).expect("the name is free");
 
     assert_eq!(
-        world.python_says("import torch, torchvision, jinja2, sys; print(torch.answer(), torch.backends.cudnn.version(), sys.prefix)"),
+        world.python_says(
+            "import torch, torchvision, jinja2, sys; print(torch.answer(), torch.backends.cudnn.version(), sys.prefix)"
+        ),
         format!("118 90100 {}", environment.display())
     );
-    assert!(world.venv_tool("torchrun", &["--help"]).ok().stdout.starts_with("usage: torchrun"));
+    assert!(
+        world
+            .venv_tool("torchrun", &["--help"])
+            .ok()
+            .stdout
+            .starts_with("usage: torchrun")
+    );
     let isympy = world.venv_tool("isympy", &[]).ok();
     assert_eq!(isympy.text(), "isympy");
     assert_eq!(world.state()["EnvironmentKey"], built["key"]);

@@ -18,10 +18,7 @@ impl World {
     /// Runs a verb that must succeed; returns its one JSON document.
     #[track_caller]
     pub(crate) fn flambeau_json(&self, verb: &str, arguments: &[&str]) -> Value {
-        let document = self
-            .flambeau(&[&["--json", verb], arguments].concat())
-            .fails(0)
-            .json();
+        let document = self.flambeau(&[&["--json", verb], arguments].concat()).fails(0).json();
         assert_eq!(document["schema"], 1, "{document:#}");
         document
     }
@@ -33,7 +30,10 @@ impl World {
         let document = output.json();
         assert_eq!(document["schema"], 1, "{output}");
         let error = document["error"].clone();
-        assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{output}");
+        assert!(
+            error["message"].as_str().is_some_and(|text| !text.is_empty()),
+            "{output}"
+        );
         assert!(error["hints"].is_array(), "{output}");
         error
     }
