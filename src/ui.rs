@@ -28,6 +28,7 @@ pub enum ProgressMode {
 
 /// Settings of the printer.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct UiOptions {
     /// One JSON document on stdout instead of text.
     pub json: bool,
@@ -70,6 +71,8 @@ struct Lines {
     bytes: u64,
     done_files: usize,
     done_bytes: u64,
+    to_unpack: usize,
+    unpacked: usize,
     last: Option<Instant>,
     started: Option<Instant>,
 }
@@ -244,6 +247,18 @@ impl Ui {
                     let text = lines.summary();
                     drop(lines);
                     self.line(&text);
+                }
+            }
+            Event::UnpackPlanned { files } => lines.to_unpack = *files,
+            Event::Unpacked { .. } => {
+                lines.unpacked += 1;
+                let (done, all) = (lines.unpacked, lines.to_unpack);
+                // While wheels arrive, their lines tell enough.
+                let due = lines.last.is_none_or(|last| last.elapsed() >= LINE_EVERY) || done == all;
+                if due && lines.done_files == lines.files {
+                    lines.last = Some(Instant::now());
+                    drop(lines);
+                    self.line(&format!("  unpacked {done}/{all} wheels"));
                 }
             }
             _ => {}

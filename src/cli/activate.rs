@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::build::EnvironmentDocument;
 use super::{Context, VerbResult};
+use crate::error::Failure;
 use crate::gpu::LiveHost;
 use crate::project::plan::PlanOptions;
 
@@ -26,17 +27,16 @@ pub(super) fn run(args: &ActivateArgs, context: &Context<'_>) -> VerbResult {
     let started = Instant::now();
     let project = context.project();
     let in_the_way = super::build::in_the_way(args.force);
-    let activated = match &args.name {
-        Some(name) => project.activate_named(name, project.configured(), in_the_way)?,
-        None => {
-            let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
-            let plan = project.plan(chosen, PlanOptions { locked: true })?;
-            let realised = project.find_environment(&plan)?.ok_or_else(|| {
-                crate::error::Failure::user(format!("the environment {} is not built", plan.key))
-                    .hint("`flambeau build` builds and activates it")
-            })?;
-            project.activate_realised(&realised, &plan.chosen, in_the_way)?
-        }
+    let activated = if let Some(name) = &args.name {
+        project.activate_named(name, project.configured(), in_the_way)?
+    } else {
+        let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
+        let plan = project.plan(chosen, PlanOptions { locked: true })?;
+        let realised = project.find_environment(&plan)?.ok_or_else(|| {
+            Failure::user(format!("the environment {} is not built", plan.key))
+                .hint("`flambeau build` builds and activates it")
+        })?;
+        project.activate_realised(&realised, &plan.chosen, in_the_way)?
     };
     super::build::tell_moved(&activated, context);
     let document = EnvironmentDocument {
