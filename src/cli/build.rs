@@ -109,7 +109,7 @@ pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
     let activate = (!args.no_activate).then(|| in_the_way(args.force));
     let built = build(plan, context, activate, args.strict)?;
     report(&built, started, context);
-    project.settle(&built.realised.path);
+    context.project().settle(&built.realised.path);
     Ok(ExitCode::SUCCESS)
 }
 
