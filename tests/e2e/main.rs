@@ -6,4 +6,11 @@
 #[allow(dead_code, reason = "a tool box: some tools wait for the tests that need them")]
 mod support;
 
+mod activate;
+mod build;
+mod hash;
+mod json;
+mod list;
+mod run;
+mod status;
 mod support_selftest;
