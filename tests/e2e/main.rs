@@ -7,3 +7,6 @@
 mod support;
 
 mod support_selftest;
+mod failures;
+mod steps;
+mod zz_play;
