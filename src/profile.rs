@@ -299,7 +299,11 @@ impl Profile {
             choice,
         };
         self.write_generation(&generation)?;
-        self.flip(&generation)?;
+        if let Err(error) = self.flip(&generation) {
+            // A generation that was never active has no place in the history.
+            std::fs::remove_file(self.record_path(number)).ok();
+            return Err(error);
+        }
         Ok((generation, true))
     }
 
