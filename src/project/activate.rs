@@ -10,7 +10,7 @@ use crate::config::ConfigError;
 use crate::env::state::{EnvironmentState, StateError};
 use crate::profile::{Cause, Choice, Generation, ProfileError};
 use crate::progress::Event;
-use crate::store::{Shelf, StoreError};
+use crate::store::{Shelf, Store, StoreError};
 
 /// Why nothing was activated.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +83,7 @@ impl Project<'_> {
         if let Ok(number) = name.parse::<u64>()
             && name.len() < 12
         {
-            let profile = self.profile();
+            let (profile, store) = (self.profile(), self.writable_store()?);
             let _guard = profile.guard(|| self.waiting())?;
             let before = profile.active_path()?;
             let record = profile
@@ -99,7 +99,7 @@ impl Project<'_> {
                 .into(),
                 other => other,
             })?;
-            let generation = profile.reactivate(&self.store()?, number)?;
+            let generation = profile.reactivate(&store, number)?;
             let switched = before.as_deref() != Some(&generation.path);
             return Ok(Activated {
                 path: generation.path.clone(),
@@ -117,6 +117,13 @@ impl Project<'_> {
         self.flip(&path, &state, Cause::Activate, choice)
     }
 
+    /// The store, to be registered with: one of a newer version is left alone.
+    fn writable_store(&self) -> Result<Store, ActivateError> {
+        let store = self.store()?;
+        store.check_version()?;
+        Ok(store)
+    }
+
     fn waiting(&self) {
         self.reporter.event(Event::Waiting {
             what: "this project's profile",
@@ -130,10 +137,10 @@ impl Project<'_> {
         cause: Cause,
         choice: Choice,
     ) -> Result<Activated, ActivateError> {
-        let profile = self.profile();
+        let (profile, store) = (self.profile(), self.writable_store()?);
         let _guard = profile.guard(|| self.waiting())?;
         let before = profile.active_path()?;
-        let (generation, _) = profile.activate(&self.store()?, path, state, cause, choice)?;
+        let (generation, _) = profile.activate(&store, path, state, cause, choice)?;
         profile.write_overlay(&self.overlay_folders())?;
         Ok(Activated {
             path: path.to_owned(),
