@@ -8,6 +8,7 @@ use std::error::Error as StdError;
 
 use crate::config::ConfigError;
 use crate::env::build::BuildError;
+use crate::env::bytecode::BytecodeError;
 use crate::env::compose::ComposeError;
 use crate::env::tree::TreeError;
 use crate::error::{Failure, Kind};
@@ -24,7 +25,7 @@ use crate::project::plan::PlanError;
 use crate::project::realise::RealiseError;
 use crate::project::relock::RelockError;
 use crate::python;
-use crate::resolve::{MergeError, ResolveError};
+use crate::resolve::{Exclusion, MergeError, ResolveError};
 use crate::store::StoreError;
 use crate::ui::human_bytes;
 use crate::wheel::unpack::UnpackError;
@@ -284,7 +285,14 @@ fn tree(error: &TreeError) -> Option<Advice> {
                 human_bytes(needed.saturating_sub(*free))
             )],
         )),
-        TreeError::Bytecode { .. } => Some(advice(Kind::User, ["choose another Python with --python"])),
+        TreeError::Bytecode {
+            source: BytecodeError::Path(inner),
+            ..
+        } => files(inner),
+        TreeError::Bytecode {
+            source: BytecodeError::Start { .. },
+            ..
+        } => Some(advice(Kind::User, ["choose another Python with --python"])),
         TreeError::Document { .. } => Some(advice(
             Kind::Integrity,
             ["remove that tree's folder; the next build makes it again"],
@@ -343,7 +351,10 @@ fn indexing(error: &index::Error) -> Option<Advice> {
             ["name a package index: --index-url, PIP_INDEX_URL, pip's configuration, or `[tool.flambeau] index-url`"],
         )),
         index::Error::Ambiguous { .. } => Some(advice(Kind::User, ["let only one index claim the name"])),
-        index::Error::MetadataDigest { .. } | index::Error::WheelDigest { .. } => Some(advice(Kind::Integrity, [])),
+        index::Error::MetadataDigest { .. } | index::Error::WheelDigest { .. } => Some(advice(
+            Kind::Integrity,
+            ["the index contradicts itself: tell whoever runs it, or name another one with --index-url"],
+        )),
         index::Error::Path(inner) => files(inner),
         _ => Some(advice(Kind::Network, [])),
     }
@@ -368,8 +379,26 @@ fn resolving(error: &ResolveError) -> Advice {
             Kind::User,
             ["`pip wheel PACKAGE` makes a wheel of it, which a private index can serve"],
         ),
+        ResolveError::NoVersion { .. } => advice(Kind::User, ["ask for a version that is there"]),
+        ResolveError::Excluded { why, .. } => excluding(why),
+        ResolveError::Unsatisfiable { .. } => advice(
+            Kind::User,
+            ["loosen or remove one of the requirements that contradict each other"],
+        ),
         ResolveError::UnknownProject { .. } => advice(Kind::User, ["check the name, and which index it comes from"]),
         _ => advice(Kind::User, []),
+    }
+}
+
+fn excluding(why: &Exclusion) -> Advice {
+    match why {
+        Exclusion::NoWheel { .. } | Exclusion::RequiresPython(_) => advice(
+            Kind::User,
+            ["lock for another Python or platform (--python, --platform), or ask for another version"],
+        ),
+        Exclusion::PreRelease => advice(Kind::User, ["name the pre-release in the requirement, e.g. `>=2.0rc1`"]),
+        Exclusion::Yanked(_) => advice(Kind::User, ["pin the version with `==` to use it all the same"]),
+        Exclusion::DirectUrl(_) | Exclusion::OtherMetadata(_) => advice(Kind::User, ["ask for another version"]),
     }
 }
 
