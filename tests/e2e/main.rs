@@ -6,7 +6,7 @@
 #[allow(dead_code, reason = "a tool box: some tools wait for the tests that need them")]
 mod support;
 
-mod support_selftest;
 mod failures;
 mod steps;
+mod support_selftest;
 mod zz_play;

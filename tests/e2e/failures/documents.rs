@@ -11,7 +11,12 @@ fn a_garbled_lockfile_is_refused_and_lock_writes_it_anew() {
     let Some(standing) = Standing::new() else { return };
     let world = &standing.world;
     let good = world.read(LOCKFILE);
-    for garbled in ["lock-version = \"1.0\"\n[[packages\n", "", "\u{fffd}\0", "{\"json\": true}"] {
+    for garbled in [
+        "lock-version = \"1.0\"\n[[packages\n",
+        "",
+        "\u{fffd}\0",
+        "{\"json\": true}",
+    ] {
         world.write(LOCKFILE, garbled);
         for verb in ["build", "hash", "fetch"] {
             let output = world.flambeau(&[verb]);
@@ -21,9 +26,19 @@ fn a_garbled_lockfile_is_refused_and_lock_writes_it_anew() {
     }
     world.server().assert_no_requests();
     world.write(LOCKFILE, "lock-version = \"1.0\"\n[[packages\n");
-    let arguments = ["lock", "--channel", "cpu", "--python", &standing.python.version, crate::steps::ACTIVE];
+    let arguments = [
+        "lock",
+        "--channel",
+        "cpu",
+        "--python",
+        &standing.python.version,
+        crate::steps::ACTIVE,
+    ];
     let output = world.flambeau(&arguments).ok();
-    assert!(output.stderr.contains("warning: ") && output.stderr.contains("made anew"), "{output}");
+    assert!(
+        output.stderr.contains("warning: ") && output.stderr.contains("made anew"),
+        "{output}"
+    );
     assert_eq!(world.read(LOCKFILE), good);
 }
 
@@ -41,12 +56,19 @@ fn a_lockfile_whose_digest_was_edited_fetches_nothing_else() {
     let world = &standing.world;
     standing.lock(&["filelock"]);
     let text = world.read(LOCKFILE);
-    let digest = crate::support::family::wheel(crate::support::family::Shelf::Index, "filelock", "3.18.0").sha256.clone();
+    let digest = crate::support::family::wheel(crate::support::family::Shelf::Index, "filelock", "3.18.0")
+        .sha256
+        .clone();
     world.write(LOCKFILE, text.replace(&digest, &"0".repeat(64)));
     let output = world.flambeau(&["build"]);
     // The index lists the file under another digest: it is not even asked for.
     standing.assert_refused(output, 4, &["filelock-3.18.0", &"0".repeat(64)]);
-    assert!(world.server().requests_to("filelock-3.18.0-py3-none-any.whl").is_empty());
+    assert!(
+        world
+            .server()
+            .requests_to("filelock-3.18.0-py3-none-any.whl")
+            .is_empty()
+    );
 }
 
 #[test]
@@ -137,11 +159,22 @@ fn f05_a_cached_wheel_that_rotted_is_fetched_again_or_refused() {
     world.server().clear_log();
 
     let output = world.flambeau(&["build", "--offline"]);
-    standing.assert_refused(output, 3, &[&whole.filename, &whole.sha256, &crate::support::encoding::sha256(&rotten)]);
+    standing.assert_refused(
+        output,
+        3,
+        &[
+            &whole.filename,
+            &whole.sha256,
+            &crate::support::encoding::sha256(&rotten),
+        ],
+    );
     world.server().assert_no_requests();
 
     let output = world.flambeau(&["build"]).ok();
-    assert!(output.stderr.contains("warning: ") && output.stderr.contains("damaged"), "{output}");
+    assert!(
+        output.stderr.contains("warning: ") && output.stderr.contains("damaged"),
+        "{output}"
+    );
     assert!(output.stderr.contains(&whole.filename), "{output}");
     assert_eq!(fs::read(&path).expect("it was fetched again"), whole.bytes);
     assert_eq!(world.server().requests_to(&whole.filename).len(), 1);

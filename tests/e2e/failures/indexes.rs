@@ -7,16 +7,25 @@ use crate::support::wheel::Wheel;
 #[test]
 fn a_project_that_the_package_index_does_not_know() {
     let Some(standing) = Standing::new() else { return };
-    let output = standing.world.flambeau(&["lock", "--channel", "cpu", "no-such-project"]);
+    let output = standing
+        .world
+        .flambeau(&["lock", "--channel", "cpu", "no-such-project"]);
     let index = standing.world.server().url().trim_start_matches("http://").to_owned();
     standing.assert_refused(output, 1, &["no-such-project", &index]);
-    assert!(!standing.world.read("lockfiles/pylock.cpu.toml").contains("no-such-project"));
+    assert!(
+        !standing
+            .world
+            .read("lockfiles/pylock.cpu.toml")
+            .contains("no-such-project")
+    );
 }
 
 #[test]
 fn a_project_that_the_channel_does_not_know() {
     let Some(standing) = Standing::new() else { return };
-    let output = standing.world.flambeau(&["lock", "--channel", "cpu", "torchaudio==2.7.0"]);
+    let output = standing
+        .world
+        .flambeau(&["lock", "--channel", "cpu", "torchaudio==2.7.0"]);
     standing.assert_refused(output, 1, &["torchaudio", "/whl/cpu"]);
     // Family packages come from the channel alone, so the package index was not even asked.
     assert!(standing.world.server().requests_to("/simple/torchaudio").is_empty());
@@ -43,7 +52,8 @@ fn no_wheel_for_this_python_names_the_pythons_that_have_one() {
         world.server().offer(Shelf::Index, wheel.file("picky.py", ""));
     }
     let output = world.flambeau(&["lock", "--channel", "cpu", ACTIVE, "picky"]);
-    let parts: Vec<_> = ["picky", standing.python.version.as_str()].into_iter().chain(others.clone()).collect();
+    let own = standing.python.tag();
+    let parts: Vec<_> = ["picky", own.as_str()].into_iter().chain(others.clone()).collect();
     standing.assert_refused(output, 1, &parts);
 }
 
@@ -54,7 +64,10 @@ fn a_lockfile_without_this_python_names_those_it_has() {
         .into_iter()
         .filter(|version| *version != standing.python.version)
         .collect();
-    standing.world.flambeau(&["lock", "--channel", "cpu", "--python", &others.join(","), ACTIVE]).ok();
+    standing
+        .world
+        .flambeau(&["lock", "--channel", "cpu", "--python", &others.join(","), ACTIVE])
+        .ok();
     let output = standing.world.flambeau(&["build"]);
     let own = standing.python.path.display().to_string();
     let parts: Vec<_> = ["pylock.cpu.toml", own.as_str()].into_iter().chain(others).collect();
@@ -67,7 +80,11 @@ fn no_index_by_configuration() {
     standing.world.unset("PIP_INDEX_URL");
     standing.world.set("PIP_NO_INDEX", "1");
     let output = standing.world.flambeau(&["lock", "--channel", "cpu", "filelock"]);
-    standing.assert_refused(output, 1, &["filelock", "no package index", "PIP_INDEX_URL", "--index-url"]);
+    standing.assert_refused(
+        output,
+        1,
+        &["filelock", "no package index", "PIP_INDEX_URL", "--index-url"],
+    );
     standing.world.server().assert_no_requests();
 }
 
@@ -82,8 +99,8 @@ fn no_index_and_no_pip() {
     for name in names(&tools).iter().filter(|name| name.starts_with("python")) {
         std::fs::remove_file(tools.join(name)).expect("it is there");
     }
-    // The Pythons of the system's folders are out of sight as well.
-    let hide = "for folder in /usr/bin /usr/local/bin /opt/python; do\n\
+    // The Pythons of the system's folders are out of sight as well; `mount` itself goes last.
+    let hide = "for folder in /usr/local/bin /opt/python /usr/bin; do\n\
                 if [ -d $folder ]; then \"$MOUNT\" -t tmpfs tmpfs $folder; fi\ndone";
     let Some(output) = in_own_mounts(&standing.world, hide, &["lock", "--channel", "cpu", "filelock"]) else {
         skip("no index and no pip", "the system's folders cannot be hidden");

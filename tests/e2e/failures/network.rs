@@ -23,7 +23,10 @@ fn standing() -> Option<Standing> {
 fn assert_recovers(standing: &Standing) {
     standing.world.server().clear_faults();
     standing.world.flambeau(&["build"]).ok();
-    standing.world.venv_python(&["-c", "import filelock, typing_extensions"]).ok();
+    standing
+        .world
+        .venv_python(&["-c", "import filelock, typing_extensions"])
+        .ok();
 }
 
 fn sha256() -> String {
@@ -50,8 +53,12 @@ fn f50_a_wheel_with_another_digest_is_refused_and_kept_aside() {
 fn f50_one_bad_wheel_of_many_leaves_whole_trees_alone() {
     let world = World::new();
     let Some(python) = world.any_python() else { return };
-    world.flambeau(&["lock", "--channel", "cpu", "--python", &python.version]).ok();
-    world.server().fault(Fault::on("/numpy-", Action::Flip(900)).method("GET"));
+    world
+        .flambeau(&["lock", "--channel", "cpu", "--python", &python.version])
+        .ok();
+    world
+        .server()
+        .fault(Fault::on("/numpy-", Action::Flip(900)).method("GET"));
     let output = world.flambeau(&["build", "--channel", "cpu"]);
     assert_error(output, 3, &["numpy-", "127.0.0.1"]);
     assert!(shelf(&world, "envs").lines().is_empty(), "{}", shelf(&world, "envs"));
@@ -60,14 +67,25 @@ fn f50_one_bad_wheel_of_many_leaves_whole_trees_alone() {
     assert!(!trees.iter().any(|tree| tree.contains("-numpy-")), "{trees:?}");
     for tree in &trees {
         let folder = world.store().join("wheels").join(tree);
-        assert!(folder.join("manifest.json").is_file() && folder.join("facts.json").is_file(), "{tree}");
+        assert!(
+            folder.join("manifest.json").is_file() && folder.join("facts.json").is_file(),
+            "{tree}"
+        );
     }
     world.server().clear_faults();
     world.server().clear_log();
     world.flambeau(&["build", "--channel", "cpu"]).ok();
     // What had arrived is not asked for again.
-    let again: Vec<_> = world.server().requests_to(".whl").into_iter().map(|request| request.path).collect();
-    assert!(again.iter().filter(|path| path.contains("/numpy-")).count() == 1, "{again:?}");
+    let again: Vec<_> = world
+        .server()
+        .requests_to(".whl")
+        .into_iter()
+        .map(|request| request.path)
+        .collect();
+    assert!(
+        again.iter().filter(|path| path.contains("/numpy-")).count() == 1,
+        "{again:?}"
+    );
     for tree in trees.iter().filter(|tree| tree.contains("-numpy-")) {
         assert!(!again.iter().any(|path| tree.contains(path.as_str())), "{again:?}");
     }
@@ -99,7 +117,10 @@ fn f54_a_body_that_was_short_once_is_resumed() {
 fn assert_resumed(world: &World, at: usize) {
     let requests = world.server().requests_to(FILE);
     let shown: Vec<_> = requests.iter().map(ToString::to_string).collect();
-    let ranges: Vec<_> = requests.iter().map(|request| (request.range().map(str::to_owned), request.status)).collect();
+    let ranges: Vec<_> = requests
+        .iter()
+        .map(|request| (request.range().map(str::to_owned), request.status))
+        .collect();
     assert_eq!(ranges, [(None, 200), (Some(format!("bytes={at}-")), 206)], "{shown:?}");
 }
 
@@ -126,14 +147,19 @@ fn f07_what_arrived_in_a_failed_run_is_resumed_in_the_next() {
     let Some(standing) = standing() else { return };
     let world = &standing.world;
     world.server().fault(Fault::on(ON_FILE, Action::Truncate(400)).times(1));
-    world.server().fault(Fault::on(ON_FILE, Action::Status(404, &[])).after(1));
+    world
+        .server()
+        .fault(Fault::on(ON_FILE, Action::Status(404, &[])).after(1));
     let output = world.flambeau(&["build"]);
     standing.assert_refused(output, 4, &[FILE, "404"]);
     world.server().clear_faults();
     world.server().clear_log();
     world.flambeau(&["build"]).ok();
     let requests = world.server().requests_to(FILE);
-    let ranges: Vec<_> = requests.iter().map(crate::support::server::LoggedRequest::range).collect();
+    let ranges: Vec<_> = requests
+        .iter()
+        .map(crate::support::server::LoggedRequest::range)
+        .collect();
     assert_eq!(ranges, [Some("bytes=400-")]);
 }
 
@@ -145,8 +171,16 @@ fn f54_a_server_that_asks_for_patience_gets_it() {
     world.server().fault(Fault::on(ON_FILE, busy).times(1));
     let started = Instant::now();
     world.flambeau(&["build"]).ok();
-    assert!(started.elapsed() >= Duration::from_secs(1), "it came back before it was asked to");
-    let statuses: Vec<_> = world.server().requests_to(FILE).iter().map(|request| request.status).collect();
+    assert!(
+        started.elapsed() >= Duration::from_secs(1),
+        "it came back before it was asked to"
+    );
+    let statuses: Vec<_> = world
+        .server()
+        .requests_to(FILE)
+        .iter()
+        .map(|request| request.status)
+        .collect();
     assert_eq!(statuses, [503, 200]);
 }
 
@@ -157,7 +191,12 @@ fn f54_a_server_without_ranges_is_asked_for_the_whole_file_again() {
     world.server().fault(Fault::on(ON_FILE, Action::Truncate(500)).times(1));
     world.server().fault(Fault::on(ON_FILE, Action::IgnoreRange));
     world.flambeau(&["build"]).ok();
-    let statuses: Vec<_> = world.server().requests_to(FILE).iter().map(|request| request.status).collect();
+    let statuses: Vec<_> = world
+        .server()
+        .requests_to(FILE)
+        .iter()
+        .map(|request| request.status)
+        .collect();
     assert_eq!(statuses, [200, 200]);
     world.venv_python(&["-c", "import filelock"]).ok();
 }
