@@ -6,7 +6,13 @@
 #[allow(dead_code, reason = "a tool box: some tools wait for the tests that need them")]
 mod support;
 
+mod concurrency;
+mod detect;
 mod failures;
+mod interpreter;
+mod lock;
+mod offline;
+mod overlay;
 mod steps;
 mod support_selftest;
 mod zz_play;
