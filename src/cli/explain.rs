@@ -139,7 +139,7 @@ fn plan(error: &PlanError) -> Option<Advice> {
             Kind::User,
             ["`flambeau lock` (or `flambeau build` without --locked) writes it"],
         )),
-        PlanError::NoTarget { pythons, .. } => {
+        PlanError::NoTarget { pythons, .. } | PlanError::NoInterpreter { pythons, .. } => {
             let versions: Vec<String> = pythons.iter().map(ToString::to_string).collect();
             let have = format!("it has wheels for Python {}", versions.join(", "));
             let choose = "choose one with --python, or lock for yours with `flambeau lock --python VERSION`".to_owned();
@@ -227,6 +227,14 @@ fn config(error: &ConfigError) -> Option<Advice> {
     match error {
         ConfigError::Read(inner) => files(inner),
         ConfigError::NoHome { flag, variable, .. } => Some((Kind::User, vec![format!("set {flag} or {variable}")])),
+        ConfigError::Python { .. } => Some(advice(
+            Kind::User,
+            ["name a CPython by version (`3.11`), range (`>=3.10,<3.13`) or path"],
+        )),
+        ConfigError::Contradiction { .. } | ConfigError::Misplaced { .. } => Some(advice(
+            Kind::User,
+            ["name only one of them, or a channel of that backend"],
+        )),
         _ => Some(advice(Kind::User, [])),
     }
 }
