@@ -36,8 +36,14 @@ fn held(world: &World, channel: &str) -> (Vec<String>, Vec<String>) {
     let document = document(world, channel);
     let ours = &document["tool"]["flambeau"];
     let list = |value: &toml::Value| value.as_array().expect("a list").iter().cloned().collect::<Vec<_>>();
-    let requirements = list(&ours["requirements"]).iter().map(|one| text(one).to_owned()).collect();
-    let targets = list(&ours["targets"]).iter().map(|one| text(&one["target"]).to_owned()).collect();
+    let requirements = list(&ours["requirements"])
+        .iter()
+        .map(|one| text(one).to_owned())
+        .collect();
+    let targets = list(&ours["targets"])
+        .iter()
+        .map(|one| text(&one["target"]).to_owned())
+        .collect();
     (requirements, targets)
 }
 

@@ -109,3 +109,15 @@ fn no_index_and_no_pip() {
     standing.assert_refused(output, 1, &["filelock", "no package index", "PIP_INDEX_URL"]);
     standing.world.server().assert_no_requests();
 }
+
+#[test]
+fn a_machine_without_a_python_of_the_lockfile_is_told_which_ones_would_do() {
+    let Some(mut standing) = Standing::new() else { return };
+    standing.world.unset("UV_PYTHON");
+    standing
+        .world
+        .flambeau(&["lock", "--channel", "cpu", "--python", "3.18,3.19", ACTIVE])
+        .ok();
+    let output = standing.world.flambeau(&["build"]);
+    standing.assert_refused(output, 1, &["pylock.cpu.toml", "3.18, 3.19", "passed over", "--python"]);
+}

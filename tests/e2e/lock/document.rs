@@ -15,7 +15,10 @@ fn requirements_given_as_arguments_hold_afterwards() {
     assert_eq!(requirements, ["sympy<1.14", "MarkupSafe"]);
     assert_eq!(targets, ["cp311-manylinux_2_28_x86_64"]);
     let first = world.read(CPU);
-    assert_eq!(pins(&world, "cpu"), ["markupsafe==3.0.2", "mpmath==1.3.0", "sympy==1.13.3"]);
+    assert_eq!(
+        pins(&world, "cpu"),
+        ["markupsafe==3.0.2", "mpmath==1.3.0", "sympy==1.13.3"]
+    );
     // Neither a plain lock nor an upgrade forgets them.
     for again in [&["--channel", "cpu"][..], &["--channel", "cpu", "--upgrade"], &[]] {
         lock(&world, again).ok();
@@ -46,7 +49,10 @@ fn without_a_target_every_python_that_the_channel_has_is_locked() {
     assert_eq!(held(&world, "cpu").1, targets);
     // One numpy does not fit them all, so two versions are locked side by side.
     let pins = pins(&world, "cpu");
-    assert!(pins.contains(&"numpy==2.0.2".to_owned()) && pins.contains(&"numpy==2.2.5".to_owned()), "{pins:?}");
+    assert!(
+        pins.contains(&"numpy==2.0.2".to_owned()) && pins.contains(&"numpy==2.2.5".to_owned()),
+        "{pins:?}"
+    );
 }
 
 #[test]
@@ -69,8 +75,16 @@ fn the_project_s_dependencies_and_our_own_are_locked_together() {
     // What the project names now makes the lockfile stale, and says what.
     let text = world.read("pyproject.toml");
     world.write("pyproject.toml", text.replace("\"sympy\"", "\"sympy\", \"fsspec\""));
-    assert_error(world.flambeau(&["lock", "--check"]), 1, &["pylock.cpu.toml", "stale", "fsspec", "`flambeau lock`"]);
-    assert_error(world.flambeau(&["build", "--locked"]), 1, &["pylock.cpu.toml", "stale", "fsspec"]);
+    assert_error(
+        world.flambeau(&["lock", "--check"]),
+        1,
+        &["pylock.cpu.toml", "stale", "fsspec", "`flambeau lock`"],
+    );
+    assert_error(
+        world.flambeau(&["build", "--locked"]),
+        1,
+        &["pylock.cpu.toml", "stale", "fsspec"],
+    );
     lock(&world, &[]).ok();
     world.flambeau(&["lock", "--check"]).ok();
 }
@@ -78,8 +92,15 @@ fn the_project_s_dependencies_and_our_own_are_locked_together() {
 #[test]
 fn two_channels_are_locked_at_once() {
     let world = World::new();
-    let document = lock(&world, &["--channel", "cu118,cpu", "--python", "3.11", "--json"]).ok().json();
-    let channels: Vec<_> = document["lockfiles"].as_array().expect("rows").iter().map(|row| &row["channel"]).collect();
+    let document = lock(&world, &["--channel", "cu118,cpu", "--python", "3.11", "--json"])
+        .ok()
+        .json();
+    let channels: Vec<_> = document["lockfiles"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| &row["channel"])
+        .collect();
     assert_eq!(channels, ["cpu", "cu118"]);
     assert!(world.has("lockfiles/pylock.cuda.toml") && world.has(CPU));
     assert!(pins(&world, "cuda").contains(&"torch==2.7.0+cu118".to_owned()));
@@ -103,7 +124,11 @@ fn several_pythons_and_platforms_are_targets_of_one_file() {
     let targets = ["cp311-manylinux_2_28_x86_64", "cp312-manylinux_2_28_x86_64"];
     assert_eq!(held(&world, "cpu").1, targets);
     let document = document(&world, "cpu");
-    let torch = document["packages"].as_array().expect("packages").iter().find(|one| text(&one["name"]) == "torch");
+    let torch = document["packages"]
+        .as_array()
+        .expect("packages")
+        .iter()
+        .find(|one| text(&one["name"]) == "torch");
     let wheels = torch.expect("torch")["wheels"].as_array().expect("wheels").clone();
     let names: Vec<_> = wheels.iter().map(|wheel| text(&wheel["name"]).to_owned()).collect();
     assert_eq!(
@@ -112,11 +137,20 @@ fn several_pythons_and_platforms_are_targets_of_one_file() {
     );
     // setuptools is for 3.12 and newer alone.
     let setuptools = document["packages"].as_array().expect("packages").iter();
-    let setuptools = setuptools.clone().find(|one| text(&one["name"]) == "setuptools").expect("setuptools");
+    let setuptools = setuptools
+        .clone()
+        .find(|one| text(&one["name"]) == "setuptools")
+        .expect("setuptools");
     assert!(text(&setuptools["marker"]).contains("3.1"), "{setuptools}");
     assert_ne!(
-        world.flambeau(&["hash", "--channel", "cpu", "--target", targets[0]]).ok().text(),
-        world.flambeau(&["hash", "--channel", "cpu", "--target", targets[1]]).ok().text()
+        world
+            .flambeau(&["hash", "--channel", "cpu", "--target", targets[0]])
+            .ok()
+            .text(),
+        world
+            .flambeau(&["hash", "--channel", "cpu", "--target", targets[1]])
+            .ok()
+            .text()
     );
 }
 
@@ -125,7 +159,10 @@ fn locking_again_gives_the_same_bytes_anywhere() {
     let world = World::new();
     let arguments = ["--channel", "cu118", "--python", "3.10,3.11"];
     lock(&world, &arguments).ok();
-    let (lockfile, keys) = (world.read("lockfiles/pylock.cuda.toml"), world.read("lockfiles/keys.json"));
+    let (lockfile, keys) = (
+        world.read("lockfiles/pylock.cuda.toml"),
+        world.read("lockfiles/keys.json"),
+    );
     let output = lock(&world, &["--channel", "cu118", "--upgrade"]).ok();
     assert!(output.stdout.starts_with("unchanged: "), "{output}");
     let other = World::new();
@@ -155,14 +192,24 @@ fn pins_hold_until_an_upgrade_is_asked_for() {
 #[test]
 fn a_check_asks_nobody_and_writes_nothing() {
     let world = World::new();
-    assert_error(world.flambeau(&["lock", "--check", "--channel", "cpu"]), 1, &["no lockfile", "pylock.cpu.toml"]);
+    assert_error(
+        world.flambeau(&["lock", "--check", "--channel", "cpu"]),
+        1,
+        &["no lockfile", "pylock.cpu.toml"],
+    );
     lock(&world, &["--channel", "cpu", "--python", "3.11", "filelock"]).ok();
     world.server().clear_log();
     let before = crate::support::world::tree_snapshot(&world.project());
     world.flambeau(&["lock", "--check"]).ok();
-    world.write("pyproject.toml", "[project]\nname = \"x\"\nversion = \"1\"\ndependencies = [\"fsspec\"]\n");
+    world.write(
+        "pyproject.toml",
+        "[project]\nname = \"x\"\nversion = \"1\"\ndependencies = [\"fsspec\"]\n",
+    );
     let output = world.flambeau(&["lock", "--check", "--json"]).fails(1);
-    assert!(output.json()["error"]["message"].to_string().contains("fsspec"), "{output}");
+    assert!(
+        output.json()["error"]["message"].to_string().contains("fsspec"),
+        "{output}"
+    );
     std::fs::remove_file(world.project().join("pyproject.toml")).expect("it was written");
     before.assert_same(&crate::support::world::tree_snapshot(&world.project()));
     world.server().assert_no_requests();
@@ -179,7 +226,10 @@ fn comments_at_the_head_survive() {
     assert_eq!(world.read(CPU), commented);
     lock(&world, &["--channel", "cpu", "fsspec"]).ok();
     let text = world.read(CPU);
-    assert!(text.starts_with(head) && text.contains("fsspec") && !text.contains("filelock"), "{text}");
+    assert!(
+        text.starts_with(head) && text.contains("fsspec") && !text.contains("filelock"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -195,7 +245,10 @@ fn contradictions_are_explained_by_what_one_can_change() {
     assert_error(output, 1, &["needs-new-python", "3.99"]);
     let output = lock(&world, &["--channel", "cpu", "not a requirement"]);
     assert_error(output, 1, &["`not a requirement`"]);
-    let output = lock(&world, &["--channel", "cpu", "x @ https://example.org/x-1-py3-none-any.whl"]);
+    let output = lock(
+        &world,
+        &["--channel", "cpu", "x @ https://example.org/x-1-py3-none-any.whl"],
+    );
     assert_error(output, 1, &["https://example.org/"]);
     assert_eq!(world.read(CPU), before);
 }
@@ -203,8 +256,23 @@ fn contradictions_are_explained_by_what_one_can_change() {
 #[test]
 fn pre_releases_and_yanked_versions_are_not_chosen_unasked() {
     let world = World::new();
-    lock(&world, &["--channel", "cpu", "--python", "3.11", "pre-release", "yanked", "needs-new-python"]).ok();
-    assert_eq!(pins(&world, "cpu"), ["needs-new-python==1.0", "pre-release==1.0", "yanked==1.0"]);
+    lock(
+        &world,
+        &[
+            "--channel",
+            "cpu",
+            "--python",
+            "3.11",
+            "pre-release",
+            "yanked",
+            "needs-new-python",
+        ],
+    )
+    .ok();
+    assert_eq!(
+        pins(&world, "cpu"),
+        ["needs-new-python==1.0", "pre-release==1.0", "yanked==1.0"]
+    );
     let output = lock(&world, &["--channel", "cpu", "pre-release>=2.0rc1", "yanked==1.1"]).ok();
     assert_eq!(pins(&world, "cpu"), ["pre-release==2.0rc1", "yanked==1.1"]);
     assert!(output.stderr.contains("breaks & burns"), "{output}");

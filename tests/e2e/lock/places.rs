@@ -23,7 +23,10 @@ fn channel_wheels_have_canonical_urls_and_index_wheels_have_none() {
     for (lockfile, channel) in [("cuda", "cu118"), ("rocm", "rocm6.3")] {
         let file = format!("lockfiles/pylock.{lockfile}.toml");
         let all = world.read(&file);
-        assert!(!all.contains("127.0.0.1") && !all.contains(world.server().url()), "{all}");
+        assert!(
+            !all.contains("127.0.0.1") && !all.contains(world.server().url()),
+            "{all}"
+        );
         let torch = first_wheel(&world, lockfile, "torch");
         let expected = format!(
             "https://download.pytorch.org/whl/{channel}/torch-2.7.0%2B{channel}-cp311-cp311-manylinux_2_28_x86_64.whl"
@@ -33,7 +36,10 @@ fn channel_wheels_have_canonical_urls_and_index_wheels_have_none() {
         // A wheel of the package index has a place in the cache and no host: any index may serve it.
         let numpy = first_wheel(&world, lockfile, "numpy");
         let path = text(&numpy["path"]);
-        assert!(path.starts_with("../cache/wheels/") && path.ends_with(text(&numpy["name"])), "{path}");
+        assert!(
+            path.starts_with("../cache/wheels/") && path.ends_with(text(&numpy["name"])),
+            "{path}"
+        );
         assert!(!numpy.contains_key("url"));
         for line in all.lines().filter(|line| line.contains("url = ")) {
             assert!(line.contains("\"https://download.pytorch.org/whl/"), "{line}");
@@ -47,14 +53,20 @@ fn family_packages_come_from_the_channel_alone_and_others_from_the_index_alone()
     lock(&world, &["--channel", "cu118,rocm6.3,cpu", "--python", "3.10"]).ok();
     // triton stands in the channel's root under the same file names, with other bytes.
     let triton = first_wheel(&world, "cuda", "triton");
-    let (index, root) = (wheel(Shelf::Index, "triton", "cp310-cp310"), wheel(Shelf::Root, "triton", "cp310-cp310"));
+    let (index, root) = (
+        wheel(Shelf::Index, "triton", "cp310-cp310"),
+        wheel(Shelf::Root, "triton", "cp310-cp310"),
+    );
     assert_ne!(index.sha256, root.sha256);
     assert_eq!(text(&triton["hashes"]["sha256"]), index.sha256);
     assert!(triton.contains_key("path"));
     // pytorch-triton-rocm stands on the package index too, stale and for this very Python.
     assert!(pins(&world, "rocm").contains(&"pytorch-triton-rocm==3.3.0".to_owned()));
     let rocm = first_wheel(&world, "rocm", "pytorch-triton-rocm");
-    assert!(text(&rocm["url"]).starts_with("https://download.pytorch.org/whl/pytorch_triton_rocm-3.3.0-"), "{rocm}");
+    assert!(
+        text(&rocm["url"]).starts_with("https://download.pytorch.org/whl/pytorch_triton_rocm-3.3.0-"),
+        "{rocm}"
+    );
     let asked = |path: &str| world.server().requests_to(path).len();
     for name in ["torch", "torchvision", "pytorch-triton-rocm"] {
         assert_eq!(asked(&format!("/simple/{name}/")), 0, "{name}");
@@ -91,7 +103,12 @@ fn metadata_comes_from_its_own_files_where_the_index_has_them() {
     lock(&world, &["--channel", "cpu", "--python", "3.11"]).ok();
     assert!(wheel_requests(&world).is_empty());
     // One page and one metadata file for each of the twelve packages, and nothing else.
-    let paths: Vec<_> = world.server().requests().into_iter().map(|request| request.path).collect();
+    let paths: Vec<_> = world
+        .server()
+        .requests()
+        .into_iter()
+        .map(|request| request.path)
+        .collect();
     let different: BTreeSet<_> = paths.iter().collect();
     assert_eq!(different.len(), paths.len(), "asked twice: {paths:?}");
     let (metadata, pages): (Vec<_>, Vec<_>) = paths.iter().partition(|path| path.ends_with(".whl.metadata"));
@@ -127,7 +144,14 @@ fn metadata_is_taken_from_whole_wheels_where_there_is_no_other_way() {
     assert_eq!(pins(&world, "cpu"), ["mpmath==1.3.0", "sympy==1.14.0"]);
     // What had to be downloaded is kept.
     let sympy = wheel(Shelf::Index, "sympy", "1.14.0");
-    assert!(world.cache().join("wheels").join(&sympy.sha256).join(&sympy.filename).is_file());
+    assert!(
+        world
+            .cache()
+            .join("wheels")
+            .join(&sympy.sha256)
+            .join(&sympy.filename)
+            .is_file()
+    );
     world.server().clear_log();
     world.flambeau(&["fetch", "--channel", "cpu"]).ok();
     world.server().assert_no_requests();
@@ -152,9 +176,17 @@ fn an_index_without_json_or_digests_gives_the_same_pins() {
     let output = lock(&bare, &arguments).ok();
     assert!(output.stderr.contains("states no digest of sympy-1.14.0"), "{output}");
     // Hashed after a download, the file is that of an index that states them.
-    let hashes = |text: &str| text.lines().filter(|line| line.contains("sha256")).map(str::to_owned).collect::<Vec<_>>();
+    let hashes = |text: &str| {
+        text.lines()
+            .filter(|line| line.contains("sha256"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(hashes(&bare.read(super::CPU)).len(), hashes(&expected).len());
-    for digest in [wheel(Shelf::Index, "sympy", "1.14.0"), wheel(Shelf::Index, "mpmath", "1.3.0")] {
+    for digest in [
+        wheel(Shelf::Index, "sympy", "1.14.0"),
+        wheel(Shelf::Index, "mpmath", "1.3.0"),
+    ] {
         assert!(bare.read(super::CPU).contains(&digest.sha256));
     }
 }
