@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::backend::{Backend, Channel};
 use crate::digest::{EnvironmentKey, WheelDigest};
 use crate::env::FORM;
-use crate::lockfile::{Lockfile, SelectError, Selected};
+use crate::lockfile::{LockedTarget, Lockfile, SelectError, Selected};
 use crate::target::Target;
 
 /// The version of what the key covers.
@@ -43,6 +43,16 @@ struct Python {
     version: String,
 }
 
+/// `3.11` (`3.13t` without the GIL), or `3.11.7` where the project pins the patch level.
+fn python_version(locked: &LockedTarget) -> String {
+    let freethreaded = if locked.target.python.freethreaded { "t" } else { "" };
+    if locked.python_pinned {
+        format!("{}{freethreaded}", locked.python_full_version)
+    } else {
+        locked.target.python.to_string()
+    }
+}
+
 /// The bytes that the key is the digest of.
 fn input(lockfile: &Lockfile, target: &Target, selected: &[Selected<'_>]) -> Result<Vec<u8>, SelectError> {
     let locked = lockfile.locked_target(target)?;
@@ -59,7 +69,7 @@ fn input(lockfile: &Lockfile, target: &Target, selected: &[Selected<'_>]) -> Res
         platform: target.platform.to_string(),
         python: Python {
             implementation: "cpython",
-            version: target.python.to_string(),
+            version: python_version(locked),
         },
         schema: SCHEMA,
     };
@@ -85,7 +95,7 @@ pub fn environment_key(lockfile: &Lockfile, target: &Target) -> Result<Environme
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lockfile::{LockedPackage, LockedTarget, LockedWheel, Origin};
+    use crate::lockfile::{LockedPackage, LockedWheel, Origin};
     use crate::pep::MarkerTree;
 
     fn package(name: &str, version: &str, file: &str, byte: u8) -> LockedPackage {
@@ -115,6 +125,7 @@ mod tests {
                 python_full_version: "3.11.14".parse().expect("a version"),
                 python_boundaries: Vec::new(),
                 backend: Backend::Cuda,
+                python_pinned: false,
             }],
             packages: vec![
                 package(
@@ -163,7 +174,8 @@ mod tests {
         same.packages[0].wheels[0].origin = Origin::Path("x.whl".to_owned());
         same.packages[0].wheels[0].size = Some(3);
         assert_eq!(key(&same), key(&base));
-        let changes: [fn(&mut Lockfile); 4] = [
+        let changes: [fn(&mut Lockfile); 5] = [
+            |lockfile| lockfile.targets[0].python_pinned = true,
             |lockfile| lockfile.packages[0].wheels[0].digest = WheelDigest::from_bytes([9; 32]),
             |lockfile| lockfile.packages[1].version = "3.18.1".parse().expect("a version"),
             |lockfile| lockfile.channel = "cu126".parse().expect("a channel"),

@@ -34,6 +34,7 @@ pub enum ProgressMode {
 
 /// Settings of the printer.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct UiOptions {
     /// One JSON document on stdout instead of text.
     pub json: bool,
@@ -75,6 +76,8 @@ struct Lines {
     bytes: u64,
     done_files: usize,
     done_bytes: u64,
+    to_unpack: usize,
+    unpacked: usize,
     last: Option<Instant>,
     started: Option<Instant>,
 }
@@ -180,10 +183,17 @@ impl Ui {
         }
     }
 
-    /// Takes the bars off the screen.
+    /// Takes the bars off the screen for good: what comes now is the end.
     fn clear(&self) {
         if let Some(bars) = &self.bars {
-            bars.all.clear().ok();
+            let BarState {
+                total,
+                files,
+                unpack,
+                resolve,
+            } = std::mem::take(&mut *bars.state.lock().unwrap_or_else(PoisonError::into_inner));
+            let all = files.into_values().chain(total).chain(unpack).chain(resolve);
+            all.for_each(|bar| bar.finish_and_clear());
         }
     }
 
@@ -232,6 +242,18 @@ impl Ui {
                     let text = lines.summary();
                     drop(lines);
                     self.line(&text);
+                }
+            }
+            Event::UnpackPlanned { files } => lines.to_unpack = *files,
+            Event::Unpacked { .. } => {
+                lines.unpacked += 1;
+                let (done, all) = (lines.unpacked, lines.to_unpack);
+                // While wheels arrive, their lines tell enough.
+                let due = lines.last.is_none_or(|last| last.elapsed() >= LINE_EVERY) || done == all;
+                if due && lines.done_files == lines.files {
+                    lines.last = Some(Instant::now());
+                    drop(lines);
+                    self.line(&format!("  unpacked {done}/{all} wheels"));
                 }
             }
             _ => {}
@@ -298,7 +320,7 @@ impl Bars {
                 }
                 let bar = self.all.add(ProgressBar::new(*bytes));
                 bar.set_style(bar_style(
-                    "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
+                    "{prefix} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left",
                 ));
                 bar.set_prefix(format!("{files} wheels"));
                 state.total = Some(bar);
@@ -313,7 +335,9 @@ impl Bars {
                         Some(total) => self.all.insert_before(total, bar),
                         None => self.all.add(bar),
                     };
-                    bar.set_style(bar_style("  {msg:44!} [{bar:20}] {bytes}/{total_bytes}"));
+                    bar.set_style(bar_style(
+                        "  {msg:44!} [{bar:20}] {decimal_bytes}/{decimal_total_bytes}",
+                    ));
                     bar.set_message((*file).to_owned());
                     bar.set_position(*have);
                     state.files.insert((*file).to_owned(), bar);

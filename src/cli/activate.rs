@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::build::EnvironmentDocument;
 use super::{Context, VerbResult};
+use crate::error::Failure;
 use crate::gpu::LiveHost;
 use crate::project::plan::PlanOptions;
 
@@ -30,17 +31,16 @@ pub(super) fn run(args: &ActivateArgs, context: &Context<'_>) -> VerbResult {
             context.ui.note(&format!("moved aside: {}", moved.display()));
         }
     }
-    let activated = match &args.name {
-        Some(name) => project.activate_named(name, project.configured())?,
-        None => {
-            let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
-            let plan = project.plan(chosen, PlanOptions { locked: true })?;
-            let realised = project.find_environment(&plan)?.ok_or_else(|| {
-                crate::error::Failure::user(format!("the environment {} is not built", plan.key))
-                    .hint("`flambeau build` builds and activates it")
-            })?;
-            project.activate_realised(&realised, &plan.chosen)?
-        }
+    let activated = if let Some(name) = &args.name {
+        project.activate_named(name, project.configured())?
+    } else {
+        let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
+        let plan = project.plan(chosen, PlanOptions { locked: true })?;
+        let realised = project.find_environment(&plan)?.ok_or_else(|| {
+            Failure::user(format!("the environment {} is not built", plan.key))
+                .hint("`flambeau build` builds and activates it")
+        })?;
+        project.activate_realised(&realised, &plan.chosen)?
     };
     let document = EnvironmentDocument {
         activated: true,

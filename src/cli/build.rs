@@ -21,6 +21,7 @@ use crate::ui::human_bytes;
 
 /// Arguments of `build`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct BuildArgs {
     #[command(flatten)]
     pub(super) choice: ChoiceArgs,
@@ -113,6 +114,7 @@ pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
     }
     let built = build(plan, context, !args.no_activate, args.strict)?;
     report(&built, started, context);
+    project.settle(&built.realised.path);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -131,6 +133,9 @@ pub(super) fn plan(context: &Context<'_>, locked: bool) -> Result<Plan, Failure>
     let plan = project.plan(chosen, PlanOptions { locked })?;
     for warning in &plan.warnings {
         context.ui.warning(warning);
+    }
+    if let Some(message) = project.rebinding(&plan) {
+        context.ui.warning(&message);
     }
     if plan.relocked {
         context.ui.note(&format!("locked {}", plan.lockfile.path.display()));
@@ -195,8 +200,15 @@ fn report(built: &Built, started: Instant, context: &Context<'_>) {
     };
     let seconds = started.elapsed().as_secs_f64();
     let verb = if realised.reused { "already built" } else { "built" };
-    let mut text = format!(
-        "{verb} in {seconds:.2} s: {} packages, {}, Python {} ({} on channel {})\n  key  {}\n  path {}\n",
+    let activation = match activated {
+        Some(activated) if activated.switched => {
+            format!("activated as .venv (generation {})", activated.generation.number)
+        }
+        Some(activated) => format!("active as .venv (generation {})", activated.generation.number),
+        None => "not activated".to_owned(),
+    };
+    let text = format!(
+        "{verb} in {seconds:.2} s: {} packages, {}, Python {} ({} on channel {})\n  key  {}\n  path {}\n{activation}",
         state.installed_packages.len(),
         human_bytes(state.size_bytes),
         state.python_version,
@@ -205,16 +217,6 @@ fn report(built: &Built, started: Instant, context: &Context<'_>) {
         state.environment_key,
         realised.path.display(),
     );
-    match activated {
-        Some(activated) if activated.switched => {
-            text.push_str(&format!(
-                "activated as .venv (generation {})",
-                activated.generation.number
-            ));
-        }
-        Some(activated) => text.push_str(&format!("active as .venv (generation {})", activated.generation.number)),
-        None => text.push_str("not activated"),
-    }
     context.ui.result(&document, &text);
 }
 
@@ -269,21 +271,24 @@ fn dry_run(plan: &Plan, context: &Context<'_>) -> VerbResult {
         download_bytes: missing.iter().filter_map(|wheel| wheel.size).sum(),
         download_files: missing.iter().map(|wheel| wheel.file.clone()).collect(),
     };
-    let mut text = format!("key  {}\npath {}\n", plan.key, path.display());
+    let mut lines = vec![format!("key  {}", plan.key), format!("path {}", path.display())];
     if reused {
-        text.push_str("the environment is already built");
+        lines.push("the environment is already built".to_owned());
     } else {
-        text.push_str(&format!(
+        lines.push(format!(
             "would build {} packages; {} wheels to fetch ({})",
             document.packages.len(),
             missing.len(),
             human_bytes(document.download_bytes)
         ));
-        for wheel in &missing {
-            let size = wheel.size.map_or_else(|| "size unknown".to_owned(), human_bytes);
-            text.push_str(&format!("\n  {} ({size})", wheel.file));
-        }
+        lines.extend(missing.iter().map(|wheel| {
+            format!(
+                "  {} ({})",
+                wheel.file,
+                wheel.size.map_or_else(|| "size unknown".to_owned(), human_bytes)
+            )
+        }));
     }
-    context.ui.result(&document, &text);
+    context.ui.result(&document, &lines.join("\n"));
     Ok(ExitCode::SUCCESS)
 }

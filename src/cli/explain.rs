@@ -134,7 +134,9 @@ fn realise(error: &RealiseError) -> Option<Advice> {
 fn plan(error: &PlanError) -> Option<Advice> {
     match error {
         PlanError::Relock(inner) => relock(inner),
-        PlanError::Stale { .. } => Some(advice(Kind::User, ["`flambeau lock` writes it anew"])),
+        PlanError::Stale { .. } | PlanError::NoTargets { .. } => {
+            Some(advice(Kind::User, ["`flambeau lock` writes it anew"]))
+        }
         PlanError::NoLockfile { .. } => Some(advice(
             Kind::User,
             ["`flambeau lock` (or `flambeau build` without --locked) writes it"],

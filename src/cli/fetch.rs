@@ -75,9 +75,13 @@ pub(super) fn run(args: &FetchArgs, context: &Context<'_>) -> VerbResult {
             .extend(fetched.missing.into_iter().map(|missing| missing.file));
     }
     let text = if args.dry_run {
-        let files: String = document.missing.iter().map(|file| format!("\n  {file}")).collect();
         let (count, bytes) = (document.missing.len(), human_bytes(document.missing_bytes));
-        format!("would fetch {count} of {} wheels ({bytes}){files}", document.wheels)
+        let mut lines = vec![format!("would fetch {count} of {} wheels ({bytes})", document.wheels)];
+        lines.extend(document.missing.iter().map(|file| format!("  {file}")));
+        lines.join(
+            "
+",
+        )
     } else {
         let bytes = human_bytes(document.downloaded_bytes);
         format!(

@@ -115,7 +115,7 @@ fn check(all: &BTreeMap<String, BTreeMap<String, EnvironmentKey>>, context: &Con
             match pinned.all().get(name).and_then(|keys| keys.get(target)) {
                 Some(pinned) if pinned == key => {}
                 Some(pinned) => {
-                    differences.push(format!("{name} {target}: the lockfile gives {key}, pinned is {pinned}"))
+                    differences.push(format!("{name} {target}: the lockfile gives {key}, pinned is {pinned}"));
                 }
                 None => differences.push(format!("{name} {target}: the lockfile gives {key}, nothing is pinned")),
             }

@@ -99,7 +99,7 @@ pub(super) fn run(args: &LockArgs, context: &Context<'_>) -> VerbResult {
         lockfiles: Vec::new(),
         warnings: Vec::new(),
     };
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for channel in &channels {
         let relocked = project.relock(channel, &request, interpreter.as_ref())?;
         for warning in relocked.warnings {
@@ -108,14 +108,14 @@ pub(super) fn run(args: &LockArgs, context: &Context<'_>) -> VerbResult {
         }
         let lockfile = &relocked.read.lockfile;
         let verb = if relocked.changed { "wrote" } else { "unchanged:" };
-        text.push_str(&format!(
-            "{verb} {} ({} packages, {} targets)\n",
+        lines.push(format!(
+            "{verb} {} ({} packages, {} targets)",
             relocked.read.path.display(),
             lockfile.packages.len(),
             lockfile.targets.len()
         ));
         for (target, key) in keys_of(&relocked.read)? {
-            text.push_str(&format!("  {key}  {target}\n"));
+            lines.push(format!("  {key}  {target}"));
         }
         document.lockfiles.push(Row {
             channel: channel.clone(),
@@ -129,7 +129,7 @@ pub(super) fn run(args: &LockArgs, context: &Context<'_>) -> VerbResult {
                 .collect(),
         });
     }
-    context.ui.result(&document, &text);
+    context.ui.result(&document, &lines.join("\n"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,6 +2,11 @@
 //!
 //! Verbs orchestrate the library and say what happened; no logic lives here that a user of the library would miss.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "documentation of arguments is help text, shown as it is"
+)]
+
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -42,6 +47,7 @@ struct Cli {
 
 /// Flags that every verb takes, before or after it.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Globals {
     /// The project's folder [default: the current folder]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
@@ -180,7 +186,9 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error, &arguments),
     };
     let vars = Vars::current();
-    let ui = Ui::new(cli.globals.ui_options(&vars));
+    let options = cli.globals.ui_options(&vars);
+    end_on_signals(options);
+    let ui = Ui::new(options);
     let result = run(cli, &vars, &ui);
     match result {
         Ok(code) => code,
@@ -189,6 +197,27 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.kind.exit_code())
         }
     }
+}
+
+/// Ends the process with exit code 130 on SIGINT and SIGTERM. What was fetched stays and is resumed; what was being
+/// written is debris under `tmp/` that nobody sees; workers end because their pipe closes.
+fn end_on_signals(options: UiOptions) {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]);
+    // Without a handler the signals end the process all the same, only without the exit code.
+    let Ok(mut signals) = signals else { return };
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            let failure =
+                Failure::new(Kind::Interrupted, "interrupted").hint("the same command goes on where this one ended");
+            Ui::new(UiOptions {
+                progress: ProgressMode::Off,
+                ..options
+            })
+            .failure(&failure);
+            std::process::exit(i32::from(Kind::Interrupted.exit_code()));
+        }
+    });
 }
 
 /// Help and version go to stdout; a wrong command line is told as every failure is.

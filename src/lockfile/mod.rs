@@ -51,6 +51,8 @@ pub struct LockedTarget {
     pub python_boundaries: Vec<Version>,
     /// The backend of the torch that this target installs.
     pub backend: Backend,
+    /// Whether the project pins the patch level: then the key covers `python_full_version`, and only that Python fits.
+    pub python_pinned: bool,
 }
 
 /// One pinned package.

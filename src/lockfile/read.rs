@@ -93,6 +93,8 @@ struct RawTarget {
     python_full_version: String,
     #[serde(default)]
     python_boundaries: Vec<String>,
+    #[serde(default)]
+    python_pinned: bool,
     backend: Backend,
 }
 
@@ -173,6 +175,7 @@ fn read_tool(lockfile: &mut Lockfile, tool: RawTool, warnings: &mut Vec<ReadWarn
             python_full_version: value(&raw.python_full_version, place, "python-full-version")?,
             python_boundaries: boundaries?,
             backend: raw.backend,
+            python_pinned: raw.python_pinned,
         });
     }
     lockfile.targets.sort_by_key(|locked| locked.target);

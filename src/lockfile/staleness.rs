@@ -9,7 +9,7 @@ use std::fmt;
 use super::Lockfile;
 use crate::backend::Channel;
 use crate::digest::{Hasher, RequirementsDigest};
-use crate::pep::{Requirement, VersionOrUrl};
+use crate::pep::{Requirement, Version, VersionOrUrl};
 use crate::target::Target;
 
 /// Something that makes a lockfile stale.
@@ -30,6 +30,13 @@ pub enum Difference {
     TargetMissing(Target),
     /// The file has this target, which is no longer wanted.
     TargetSurplus(Target),
+    /// The project pins (or no longer pins) the patch level of Python that the file was made for.
+    PythonPin {
+        /// The target.
+        target: Target,
+        /// The pinned version, where one is pinned.
+        wanted: Option<Version>,
+    },
 }
 
 impl fmt::Display for Difference {
@@ -42,6 +49,21 @@ impl fmt::Display for Difference {
             Self::RequirementSurplus(text) => write!(formatter, "`{text}` is in it, and no longer required"),
             Self::TargetMissing(target) => write!(formatter, "{target} is wanted, and not in it"),
             Self::TargetSurplus(target) => write!(formatter, "{target} is in it, and no longer wanted"),
+            Self::PythonPin {
+                target,
+                wanted: Some(wanted),
+            } => {
+                write!(
+                    formatter,
+                    "Python {wanted} is pinned, and {target} was locked for another"
+                )
+            }
+            Self::PythonPin { target, wanted: None } => {
+                write!(
+                    formatter,
+                    "{target} was locked for one patch level of Python, and none is pinned"
+                )
+            }
         }
     }
 }
@@ -163,6 +185,7 @@ mod tests {
                 python_full_version: "3.11.7".parse().expect("a version"),
                 python_boundaries: Vec::new(),
                 backend: crate::backend::Backend::Cuda,
+                python_pinned: false,
             });
         }
         lockfile

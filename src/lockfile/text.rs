@@ -155,6 +155,9 @@ fn write_target(text: &mut String, locked: &LockedTarget) {
         .map(|version| quoted(&version.to_string()))
         .collect();
     line(text, "python-boundaries", &array(&boundaries));
+    if locked.python_pinned {
+        line(text, "python-pinned", "true");
+    }
     line(text, "backend", &quoted(locked.backend.as_str()));
 }
 

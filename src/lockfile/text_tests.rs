@@ -43,6 +43,7 @@ fn target_of(target: &str, full: &str) -> LockedTarget {
         python_full_version: full.parse().expect("a version"),
         python_boundaries: Vec::new(),
         backend: Backend::Cuda,
+        python_pinned: full.ends_with(".7"),
     }
 }
 

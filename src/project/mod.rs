@@ -25,6 +25,7 @@ pub mod network;
 pub mod plan;
 pub mod realise;
 pub mod relock;
+mod torch_backend;
 pub mod warm;
 
 /// A project on this machine: where everything is found.

@@ -4,13 +4,15 @@ use super::Project;
 use super::choice::Chosen;
 use super::lockfiles::{ReadLockfile, requirement};
 use super::relock::{LockRequest, RelockError};
-use crate::backend::{Backend, Channel};
+use crate::backend::{Backend, Channel, Preference};
+use crate::config::Origin;
 use crate::digest::EnvironmentKey;
 use crate::env::Python;
 use crate::env::build::Identity;
 use crate::key;
 use crate::lockfile::staleness::{Difference, Wanted};
 use crate::lockfile::{LockedTarget, Lockfile, SelectError, Selected};
+use crate::pep::Version;
 use crate::python::{self, Interpreter, Mismatch, PatchMismatch};
 use crate::target::PythonMinor;
 
@@ -69,6 +71,12 @@ pub enum PlanError {
         /// Why each target does not fit.
         #[source]
         source: Box<Mismatch>,
+    },
+    /// The lockfile was made by another tool, or edited: it does not say for which targets it was resolved.
+    #[error("the lockfile {} names no target", path.display())]
+    NoTargets {
+        /// The lockfile.
+        path: std::path::PathBuf,
     },
     /// The interpreter's patch level would change what is installed.
     #[error("{} would need other packages than the lockfile has", program.display())]
@@ -174,10 +182,9 @@ pub fn target_for<'a>(lockfile: &'a Lockfile, interpreter: &Interpreter) -> Resu
     for locked in &lockfile.targets {
         match interpreter.satisfies(&locked.target) {
             Ok(()) if best.is_none_or(|best| best.target < locked.target) => best = Some(locked),
-            Ok(()) => {}
             // The mismatch that says most: a wrong floor rather than a wrong Python.
             Err(error) if mismatch.is_none() || locked.target.python == interpreter.python => mismatch = Some(error),
-            Err(_) => {}
+            Ok(()) | Err(_) => {}
         }
     }
     best.ok_or(mismatch)
@@ -196,14 +203,14 @@ impl Project<'_> {
         let (lockfile, relocked, mut warnings) = self.current_lockfile(&chosen.channel, options)?;
         let interpreter = self.interpreter(&lockfile)?;
         let locked = target_for(&lockfile.lockfile, &interpreter)
-            .map_err(|mismatch| self.no_target(&lockfile, &interpreter, mismatch))?
+            .map_err(|mismatch| no_target(&lockfile, &interpreter, mismatch))?
             .clone();
         interpreter.check_patch(&locked).map_err(|source| PlanError::Patch {
             program: interpreter.path.clone(),
             source,
         })?;
-        if let crate::backend::Preference::Backend(wanted) = self.config.backend.value
-            && matches!(self.config.backend.origin, crate::config::Origin::Flag(_))
+        if let Preference::Backend(wanted) = self.config.backend.value
+            && matches!(self.config.backend.origin, Origin::Flag(_))
             && wanted != locked.backend
         {
             let channel = chosen.channel.clone();
@@ -288,11 +295,41 @@ impl Project<'_> {
             });
             pairs.collect::<Vec<_>>()
         });
-        Ok(existing.lockfile.staleness(&Wanted {
+        let mut differences = existing.lockfile.staleness(&Wanted {
             requirements: &requirements,
             channel: Some(channel),
             targets: targets.as_deref(),
-        }))
+        });
+        for locked in &existing.lockfile.targets {
+            let wanted = self.pinned_python(locked.target.python);
+            let have = locked.python_pinned.then_some(&locked.python_full_version);
+            if wanted.as_ref() != have {
+                differences.push(Difference::PythonPin {
+                    target: locked.target,
+                    wanted,
+                });
+            }
+        }
+        Ok(differences)
+    }
+
+    /// The patch level that `[tool.flambeau] python` pins for a minor version. Other ways to ask for a Python choose an
+    /// interpreter and leave keys alone.
+    #[must_use]
+    pub fn pinned_python(&self, python: PythonMinor) -> Option<Version> {
+        let request = self.config.python.as_ref()?;
+        let in_project = matches!(&request.origin, Origin::File(path, _) if path.ends_with("pyproject.toml"));
+        match &request.value {
+            python::Request::Version { version, freethreaded }
+                if in_project
+                    && version.release().len() >= 3
+                    && version.release()[1] == u64::from(python.minor)
+                    && *freethreaded == python.freethreaded =>
+            {
+                Some(version.clone())
+            }
+            _ => None,
+        }
     }
 
     fn request(&self) -> Option<&python::Request> {
@@ -311,20 +348,20 @@ impl Project<'_> {
             error => error.into(),
         })
     }
+}
 
-    fn no_target(&self, lockfile: &ReadLockfile, interpreter: &Interpreter, mismatch: Option<Mismatch>) -> PlanError {
-        match mismatch {
-            Some(source) => PlanError::NoTarget {
-                path: lockfile.path.clone(),
-                program: interpreter.path.clone(),
-                version: interpreter.version.to_string(),
-                pythons: pythons_of(lockfile),
-                source: Box::new(source),
-            },
-            None => PlanError::Stale {
-                path: lockfile.path.clone(),
-                differences: Vec::new(),
-            },
-        }
+fn no_target(lockfile: &ReadLockfile, interpreter: &Interpreter, mismatch: Option<Mismatch>) -> PlanError {
+    match mismatch {
+        Some(source) => PlanError::NoTarget {
+            path: lockfile.path.clone(),
+            program: interpreter.path.clone(),
+            version: interpreter.version.to_string(),
+            pythons: pythons_of(lockfile),
+            source: Box::new(source),
+        },
+        None => PlanError::Stale {
+            path: lockfile.path.clone(),
+            differences: Vec::new(),
+        },
     }
 }

@@ -153,6 +153,33 @@ impl Project<'_> {
         }))
     }
 
+    /// Marks what an earlier command of this boot wrote as being on disk, where that is due; see [`crate::store`].
+    pub fn settle(&self, environment: &std::path::Path) {
+        let (Ok(store), Some(name)) = (self.store(), environment.file_name().and_then(|name| name.to_str())) else {
+            return;
+        };
+        if store.wants_settling(Shelf::Envs, name) {
+            // Without the mark the environment is verified after a reboot, that is all.
+            store.settle().ok();
+        }
+    }
+
+    /// Says, for an active environment of the same key, that its interpreter is gone or another one by now.
+    #[must_use]
+    pub fn rebinding(&self, plan: &Plan) -> Option<String> {
+        let (_, active) = self.profile().active().ok().flatten()?;
+        let bound = (active.interpreter.as_path(), active.python_version.as_str());
+        let version = plan.interpreter.version.to_string();
+        if active.environment_key != plan.key || bound == (plan.interpreter.real_path.as_path(), version.as_str()) {
+            return None;
+        }
+        let what = self.interpreter_problem(&active)?;
+        let (old, new) = (active.interpreter.display(), plan.interpreter.real_path.display());
+        Some(format!(
+            "the active environment is bound to {old}, {what}; binding it to {new} (Python {version})"
+        ))
+    }
+
     /// Makes the environment of a plan visible.
     pub fn realise(&self, plan: &Plan) -> Result<Realised, RealiseError> {
         if let Some(found) = self.find_environment(plan)? {

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use super::Project;
 use super::lockfiles::{self, LockfileError, ReadLockfile, requirement};
 use super::network::{Network, NetworkError};
+use super::torch_backend;
 use crate::backend::{Backend, Channel, is_family};
 use crate::digest::{Hasher, WheelDigest};
 use crate::http::Http;
-use crate::index::remote::RemoteFile;
 use crate::index::{CoreMetadata, IndexFile, ProjectPage};
 use crate::lockfile::{Lockfile, Origin};
 use crate::pep::{PackageName, Requirement, Version};
@@ -20,7 +20,6 @@ use crate::progress::{Event, Reporter};
 use crate::python::Interpreter;
 use crate::resolve::{self, BoxError, MergeError, PackageSource, Preferences, ResolveError, Upgrade, Wanted};
 use crate::target::{Machine, Platform, PythonMinor, Target};
-use crate::wheel::archive::{Archive, ArchiveError, ReadAt};
 
 /// The CPython minor versions that a project locks for where it names none.
 const DEFAULT_PYTHONS: [u8; 5] = [9, 10, 11, 12, 13];
@@ -35,9 +34,6 @@ const FULL_VERSIONS: [(u8, &str); 6] = [
     (13, "3.13.9"),
     (14, "3.14.0"),
 ];
-
-/// A `torch/version.py` larger than this is none.
-const VERSION_FILE_MAX: u64 = 1 << 16;
 
 /// Why there is no new lockfile.
 #[derive(Debug, thiserror::Error)]
@@ -86,27 +82,6 @@ pub enum RelockError {
     /// Something that is configured and not understood yet.
     #[error("`[tool.flambeau] overrides` is not supported yet")]
     Overrides,
-}
-
-/// A torch wheel that does not tell its backend.
-#[derive(Debug, thiserror::Error)]
-enum BackendError {
-    #[error("cannot read {file} at its place on the index")]
-    Remote {
-        file: String,
-        #[source]
-        source: BoxError,
-    },
-    #[error("{file} cannot be read")]
-    Archive {
-        file: String,
-        #[source]
-        source: ArchiveError,
-    },
-    #[error("{0} has no torch/version.py")]
-    NoVersionFile(String),
-    #[error("the server of {0} does not answer range requests")]
-    NoRanges(String),
 }
 
 /// What to lock.
@@ -222,7 +197,9 @@ impl Project<'_> {
                     .iter()
                     .map(|target| Wanted {
                         target: *target,
-                        python_full_version: full_version(target.python, interpreter),
+                        python_full_version: self
+                            .pinned_python(target.python)
+                            .unwrap_or_else(|| full_version(target.python, interpreter)),
                     })
                     .collect(),
                 preferences: existing
@@ -247,8 +224,25 @@ impl Project<'_> {
             .map(ToString::to_string)
             .collect();
         warnings.extend(said);
-        let hooks = self.hooks_of(channel, &network);
-        let merged = resolve::merge(&resolutions, channel.clone(), texts, &hooks.borrow())
+        let origin = |name: &PackageName, file: &IndexFile| {
+            if is_family(name) && !channel.is_pip() {
+                Origin::Url(network.sources.canonical_url(&file.url))
+            } else {
+                Origin::Index
+            }
+        };
+        let digest = |file: &IndexFile| hash_remote(&network.http, file);
+        let backend = |_: &Target, torch: Option<&IndexFile>| match (self.config.channel_backend(channel), torch) {
+            (Some(backend), _) => Ok(backend),
+            (None, Some(torch)) => Ok(torch_backend::of_wheel(&network, torch)?),
+            (None, None) => Ok(Backend::Cpu),
+        };
+        let hooks = resolve::Hooks {
+            origin: &origin,
+            digest: &digest,
+            backend: &backend,
+        };
+        let merged = resolve::merge(&resolutions, channel.clone(), texts, &hooks)
             .map_err(|source| RelockError::Merge(Box::new(source)))?;
         for file in &merged.missing_digest {
             warnings.push(format!(
@@ -256,6 +250,9 @@ impl Project<'_> {
             ));
         }
         let mut lockfile = merged.lockfile;
+        for locked in &mut lockfile.targets {
+            locked.python_pinned = self.pinned_python(locked.target.python).is_some();
+        }
         lockfile.head = existing.map(|existing| existing.head).unwrap_or_default();
         let (read, changed) = lockfiles::write(&self.lockfile_path(channel), &lockfile)?;
         self.write_keys(&channel.lockfile_name(), &read)?;
@@ -320,7 +317,7 @@ impl Project<'_> {
         if explicit {
             return Ok(targets);
         }
-        self.available(channel, targets, platforms[0], requirements, network)
+        available(channel, targets, platforms[0], requirements, network)
     }
 
     /// Whether the project's `requires-python` allows some patch level of a minor version.
@@ -331,93 +328,55 @@ impl Project<'_> {
             .as_ref()
             .is_none_or(|specifiers| specifiers.contains(&full))
     }
+}
 
-    /// Keeps the targets for which the family packages that are asked for have a wheel.
-    fn available(
-        &self,
-        channel: &Channel,
-        mut targets: Vec<Target>,
-        platform: Platform,
-        requirements: &[Requirement],
-        network: &Network,
-    ) -> Result<Vec<Target>, RelockError> {
-        for wanted in requirements.iter().filter(|wanted| is_family(&wanted.name)) {
-            let index = |source| RelockError::Index {
-                name: wanted.name.clone(),
-                source: Box::new(source),
-            };
-            // A project that the index does not know is the resolver's to explain.
-            let Some(page) = network.sources.page(&wanted.name).map_err(index)? else {
-                return Ok(targets);
-            };
-            let fits = |version: &Version| match &wanted.version_or_url {
-                Some(crate::pep::VersionOrUrl::VersionSpecifier(specifiers)) => {
-                    specifiers.contains(version) || specifiers.contains(&crate::pep::public_version(version))
-                }
-                _ => true,
-            };
-            let files: Vec<&IndexFile> = page.wheels.iter().filter(|file| fits(&file.filename.version)).collect();
-            if files.is_empty() {
-                return Ok(targets);
+/// Keeps the targets for which the family packages that are asked for have a wheel.
+fn available(
+    channel: &Channel,
+    mut targets: Vec<Target>,
+    platform: Platform,
+    requirements: &[Requirement],
+    network: &Network,
+) -> Result<Vec<Target>, RelockError> {
+    for wanted in requirements.iter().filter(|wanted| is_family(&wanted.name)) {
+        let index = |source| RelockError::Index {
+            name: wanted.name.clone(),
+            source: Box::new(source),
+        };
+        // A project that the index does not know is the resolver's to explain.
+        let Some(page) = network.sources.page(&wanted.name).map_err(index)? else {
+            return Ok(targets);
+        };
+        let fits = |version: &Version| match &wanted.version_or_url {
+            Some(crate::pep::VersionOrUrl::VersionSpecifier(specifiers)) => {
+                specifiers.contains(version) || specifiers.contains(&crate::pep::public_version(version))
             }
-            targets.retain(|target| {
-                let tags = target.tags();
-                files.iter().any(|file| file.filename.is_compatible(&tags))
+            _ => true,
+        };
+        let files: Vec<&IndexFile> = page.wheels.iter().filter(|file| fits(&file.filename.version)).collect();
+        if files.is_empty() {
+            return Ok(targets);
+        }
+        targets.retain(|target| {
+            let tags = target.tags();
+            files.iter().any(|file| file.filename.is_compatible(&tags))
+        });
+        if targets.is_empty() {
+            let specifiers = wanted
+                .version_or_url
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let (name, channel) = (wanted.name.clone(), channel.clone());
+            return Err(RelockError::NoTarget {
+                name,
+                specifiers,
+                channel,
+                platform,
             });
-            if targets.is_empty() {
-                let specifiers = wanted
-                    .version_or_url
-                    .as_ref()
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
-                let (name, channel) = (wanted.name.clone(), channel.clone());
-                return Err(RelockError::NoTarget {
-                    name,
-                    specifiers,
-                    channel,
-                    platform,
-                });
-            }
-        }
-        Ok(targets)
-    }
-}
-
-/// What the merge asks the world for; the closures borrow the network.
-struct MergeHooks<'a> {
-    origin: Box<dyn Fn(&PackageName, &IndexFile) -> Origin + 'a>,
-    digest: Box<dyn Fn(&IndexFile) -> Result<(WheelDigest, u64), BoxError> + 'a>,
-    backend: Box<dyn Fn(&Target, Option<&IndexFile>) -> Result<Backend, BoxError> + 'a>,
-}
-
-impl MergeHooks<'_> {
-    fn borrow(&self) -> resolve::Hooks<'_> {
-        resolve::Hooks {
-            origin: &*self.origin,
-            digest: &*self.digest,
-            backend: &*self.backend,
         }
     }
-}
-
-impl Project<'_> {
-    fn hooks_of<'a>(&'a self, channel: &'a Channel, network: &'a Network) -> MergeHooks<'a> {
-        MergeHooks {
-            origin: Box::new(move |name, file| {
-                if is_family(name) && !channel.is_pip() {
-                    Origin::Url(network.sources.canonical_url(&file.url))
-                } else {
-                    Origin::Index
-                }
-            }),
-            digest: Box::new(move |file| hash_remote(&network.http, file)),
-            backend: Box::new(move |_, torch| match (self.config.channel_backend(channel), torch) {
-                (Some(backend), _) => Ok(backend),
-                (None, Some(torch)) => Ok(backend_of_wheel(network, torch)?),
-                (None, None) => Ok(Backend::Cpu),
-            }),
-        }
-    }
+    Ok(targets)
 }
 
 /// Downloads a wheel for which the index states no digest, only to hash it.
@@ -437,83 +396,9 @@ fn hash_remote(http: &Http, file: &IndexFile) -> Result<(WheelDigest, u64), BoxE
     }
 }
 
-/// What a torch wheel says of itself, read by range requests from its `torch/version.py`.
-fn backend_of_wheel(network: &Network, torch: &IndexFile) -> Result<Backend, BackendError> {
-    let file = || torch.file.clone();
-    let cached = torch
-        .digest
-        .as_ref()
-        .map(|digest| network.cache.wheel_path(digest, &torch.file));
-    if let Some(local) = cached.and_then(|path| std::fs::File::open(path).ok()) {
-        let local = crate::wheel::archive::LocalFile::new(local).map_err(|source| BackendError::Remote {
-            file: file(),
-            source: source.into(),
-        })?;
-        return read_backend(local, torch);
-    }
-    let remote = RemoteFile::open(&network.http, &torch.url)
-        .map_err(|source| BackendError::Remote {
-            file: file(),
-            source: source.into(),
-        })?
-        .ok_or_else(|| BackendError::NoRanges(file()))?;
-    read_backend(remote, torch)
-}
-
-fn read_backend(reader: impl ReadAt, torch: &IndexFile) -> Result<Backend, BackendError> {
-    let archive_error = |source| BackendError::Archive {
-        file: torch.file.clone(),
-        source,
-    };
-    let archive = Archive::open(reader).map_err(archive_error)?;
-    let entry = archive
-        .find("torch/version.py")
-        .ok_or_else(|| BackendError::NoVersionFile(torch.file.clone()))?;
-    let text = archive.read(entry, VERSION_FILE_MAX).map_err(archive_error)?;
-    Ok(backend_of_version_file(&String::from_utf8_lossy(&text)))
-}
-
-/// Reads `cuda: Optional[str] = '12.6'` and `hip: Optional[str] = None` as text; nothing is executed.
-fn backend_of_version_file(text: &str) -> Backend {
-    let is_set = |name: &str| {
-        text.lines().any(|line| {
-            let Some((left, right)) = line.split_once('=') else {
-                return false;
-            };
-            let variable = left.split(':').next().unwrap_or(left).trim();
-            variable == name && right.trim().starts_with(['\'', '"'])
-        })
-    };
-    if is_set("hip") {
-        Backend::Rocm
-    } else if is_set("cuda") {
-        Backend::Cuda
-    } else {
-        Backend::Cpu
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn backend_is_read_from_the_text_of_version_py() {
-        let real = "from typing import Optional\n\n__all__ = ['__version__', 'debug', 'cuda', 'git_version', 'hip', 'xpu']\n\
-                    __version__ = '2.7.0+cu126'\ndebug = False\ncuda: Optional[str] = '12.6'\ngit_version = 'abc'\n\
-                    hip: Optional[str] = None\nxpu: Optional[str] = None\n";
-        assert_eq!(backend_of_version_file(real), Backend::Cuda);
-        assert_eq!(backend_of_version_file(&real.replace("'12.6'", "None")), Backend::Cpu);
-        assert_eq!(
-            backend_of_version_file(
-                &real
-                    .replace("'12.6'", "None")
-                    .replace("hip: Optional[str] = None", "hip = \"6.3\"")
-            ),
-            Backend::Rocm
-        );
-        assert_eq!(backend_of_version_file(""), Backend::Cpu);
-    }
 
     #[test]
     fn full_versions_are_of_their_minor() {

@@ -109,25 +109,25 @@ impl Project<'_> {
             let Ok(project) = std::fs::read_link(&link) else {
                 continue;
             };
-            self.roots_of(&project, &mut roots)?;
+            roots_of(&project, &mut roots)?;
         }
         Ok(roots)
     }
+}
 
-    fn roots_of(&self, project: &Path, roots: &mut BTreeMap<PathBuf, Vec<String>>) -> Result<(), ActivateError> {
-        let profile = Profile::new(project);
-        let current = profile.current()?.map(|generation| generation.number);
-        for generation in profile.generations()? {
-            let active = if current == Some(generation.number) {
-                " (active)"
-            } else {
-                ""
-            };
-            let text = format!("{} generation {}{active}", project.display(), generation.number);
-            roots.entry(generation.path).or_default().push(text);
-        }
-        Ok(())
+fn roots_of(project: &Path, roots: &mut BTreeMap<PathBuf, Vec<String>>) -> Result<(), ActivateError> {
+    let profile = Profile::new(project);
+    let current = profile.current()?.map(|generation| generation.number);
+    for generation in profile.generations()? {
+        let active = if current == Some(generation.number) {
+            " (active)"
+        } else {
+            ""
+        };
+        let text = format!("{} generation {}{active}", project.display(), generation.number);
+        roots.entry(generation.path).or_default().push(text);
     }
+    Ok(())
 }
 
 impl ActivateError {

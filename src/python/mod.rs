@@ -226,10 +226,12 @@ impl Interpreter {
     }
 
     /// Whether the locked packages are those that this patch level needs: no boundary lies between it and the
-    /// version that the lockfile's markers were evaluated with. A boundary is the first version of its later side.
+    /// version that the lockfile's markers were evaluated with, and it is that version where the project pins it. A boundary is the first version of its later side.
     pub fn check_patch(&self, locked: &LockedTarget) -> Result<(), PatchMismatch> {
         let crossed = |boundary: &&Version| (self.version >= **boundary) != (locked.python_full_version >= **boundary);
-        match locked.python_boundaries.iter().find(crossed) {
+        let pinned =
+            (locked.python_pinned && self.version != locked.python_full_version).then_some(&locked.python_full_version);
+        match pinned.or_else(|| locked.python_boundaries.iter().find(crossed)) {
             None => Ok(()),
             Some(boundary) => Err(PatchMismatch {
                 locked: locked.python_full_version.clone(),

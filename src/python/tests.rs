@@ -298,6 +298,7 @@ fn patch_levels_must_not_cross_a_boundary() {
         python_full_version: version(full),
         python_boundaries: vec![version("3.11.3"), version("3.11.9")],
         backend: Backend::Cpu,
+        python_pinned: false,
     };
     let found = interpreter("3.11.7", "manylinux_2_36_x86_64");
     for (full, ok) in [("3.11.3", true), ("3.11.8", true), ("3.11.2", false), ("3.11.9", false)] {

@@ -242,6 +242,7 @@ fn targets(resolutions: &[&Resolution], hooks: &Hooks<'_>) -> Result<Vec<LockedT
                 python_full_version: resolution.python_full_version.clone(),
                 python_boundaries: resolution.python_boundaries.clone(),
                 backend,
+                python_pinned: false,
             })
         })
         .collect()

@@ -4,12 +4,13 @@
 //! that was not synced before a crash of that machine must be verified before it is used again; one of the same boot,
 //! or of another machine (whose boot is not ours to judge), is taken as it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Shelf, Store, StoreError};
-use crate::fsx;
+use crate::fsx::{self, PathContext as _};
 
 /// The form of a record.
 const SCHEMA: u32 = 1;
@@ -55,6 +56,13 @@ impl CommitRecord {
         }
     }
 
+    fn to_bytes(&self) -> Vec<u8> {
+        // Text and a truth value: serialising never fails.
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
     fn trust(&self, here: &Self) -> Trust {
         if self.synced {
             Trust::Synced
@@ -68,6 +76,15 @@ impl CommitRecord {
     }
 }
 
+/// Older than the kernel's usual time for writing back dirty pages (30 s), with a margin.
+fn is_old(path: &Path) -> bool {
+    let age = std::fs::metadata(path)
+        .and_then(|meta| meta.modified())
+        .ok()
+        .and_then(|time| time.elapsed().ok());
+    age.is_some_and(|age| age >= Duration::from_mins(1))
+}
+
 impl Store {
     fn record_path(&self, shelf: Shelf, name: &str) -> PathBuf {
         self.root()
@@ -76,9 +93,10 @@ impl Store {
     }
 
     pub(super) fn write_record(&self, shelf: Shelf, name: &str, synced: bool) -> Result<(), StoreError> {
-        let mut bytes = serde_json::to_vec(&CommitRecord::now(synced)).unwrap_or_default();
-        bytes.push(b'\n');
-        Ok(fsx::write_atomic(&self.record_path(shelf, name), &bytes)?)
+        Ok(fsx::write_atomic(
+            &self.record_path(shelf, name),
+            &CommitRecord::now(synced).to_bytes(),
+        )?)
     }
 
     /// What the record of an object says. A record that is absent or garbled is no reason to stop: the object is
@@ -92,6 +110,42 @@ impl Store {
         })
     }
 
+    /// Whether [`Store::settle`] would find this object worth a sync: written in this boot, not marked, and old enough
+    /// that the kernel has written it back by itself.
+    #[must_use]
+    pub fn wants_settling(&self, shelf: Shelf, name: &str) -> bool {
+        let path = self.record_path(shelf, name);
+        is_old(&path) && self.trust(shelf, name).is_ok_and(|trust| trust == Trust::SameBoot)
+    }
+
+    /// Syncs the store's file system once and marks every object of this boot that is old enough. By then the kernel
+    /// has written them back, so the sync costs little; without the mark they would be verified after a reboot.
+    /// Returns how many were marked. Where the records cannot be written, nothing is lost but the mark.
+    pub fn settle(&self) -> Result<usize, StoreError> {
+        let folder = self.root().join("records");
+        let here = CommitRecord::now(false);
+        let mut ready = Vec::new();
+        for entry in std::fs::read_dir(&folder).at("list", &folder)? {
+            let path = entry.at("list", &folder)?.path();
+            let record: Option<CommitRecord> =
+                fsx::read_if_exists(&path)?.and_then(|it| serde_json::from_slice(&it).ok());
+            let trust = record
+                .filter(|record| record.schema == SCHEMA)
+                .map(|record| record.trust(&here));
+            if trust == Some(Trust::SameBoot) && is_old(&path) {
+                ready.push(path);
+            }
+        }
+        if ready.is_empty() {
+            return Ok(0);
+        }
+        self.sync_file_system()?;
+        for path in &ready {
+            fsx::write_atomic(path, &CommitRecord::now(true).to_bytes())?;
+        }
+        Ok(ready.len())
+    }
+
     /// Marks an object that was verified, or synced, as being on disk.
     pub fn mark_synced(&self, shelf: Shelf, name: &str) -> Result<(), StoreError> {
         self.write_record(shelf, name, true)
@@ -101,6 +155,31 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Sync;
+
+    #[test]
+    fn objects_are_marked_once_they_are_old_enough() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::new(folder.path().join("store"));
+        store.prepare().expect("prepared");
+        let staging = store.stage().expect("a staging");
+        store
+            .commit(staging, Shelf::Wheels, "a", Sync::Lazy)
+            .expect("committed");
+        assert!(!store.wants_settling(Shelf::Wheels, "a"));
+        assert_eq!(store.settle().expect("settled"), 0, "too young");
+        let record = std::fs::File::options()
+            .append(true)
+            .open(store.record_path(Shelf::Wheels, "a"))
+            .expect("a record");
+        record
+            .set_modified(std::time::SystemTime::now() - Duration::from_secs(61))
+            .expect("made older");
+        assert!(store.wants_settling(Shelf::Wheels, "a"));
+        assert_eq!(store.settle().expect("settled"), 1);
+        assert_eq!(store.trust(Shelf::Wheels, "a").expect("a record"), Trust::Synced);
+        assert!(!store.wants_settling(Shelf::Wheels, "a"));
+    }
 
     #[test]
     fn only_an_unsynced_object_of_an_earlier_boot_is_distrusted() {

@@ -20,6 +20,7 @@ use crate::target::PythonMinor;
 use crate::wheel::archive::{Archive, ArchiveError, Entry, ReadAt};
 use crate::wheel::entry_points::{self, EntryPointError};
 use crate::wheel::manifest::FileRow;
+use crate::wheel::metadata::{self, MetadataError};
 use crate::wheel::record::{self, Record, RecordError, RowHasher};
 
 /// Metadata files larger than this are refused before they are read into memory.
@@ -51,6 +52,9 @@ pub enum UnpackError {
     /// The WHEEL file.
     #[error("the WHEEL file is refused: {0}")]
     Wheel(String),
+    /// METADATA cannot be read or contradicts the file name.
+    #[error("METADATA is refused")]
+    Metadata(#[from] MetadataError),
     /// RECORD cannot be read.
     #[error("RECORD is refused")]
     Record(#[from] RecordError),
@@ -154,9 +158,8 @@ pub fn plan<'a, R: ReadAt>(
     let dist_info = dist_info_folder(&members, filename)?;
     let stem = dist_info.strip_suffix(".dist-info").unwrap_or(&dist_info).to_owned();
     check_wheel_file(&read_text(archive, &members, &format!("{dist_info}/WHEEL"))?)?;
-    if !members.contains_key(format!("{dist_info}/METADATA").as_str()) {
-        return Err(UnpackError::Missing(format!("{dist_info}/METADATA")));
-    }
+    let metadata = read_bytes(archive, &members, &format!("{dist_info}/METADATA"))?;
+    metadata::parse(&metadata, &filename.to_string(), filename)?;
     let record_name = format!("{dist_info}/RECORD");
     let record = Record::parse(&read_bytes(archive, &members, &record_name)?)?;
     check_record_is_complete(&record, &members, &record_name)?;

@@ -108,7 +108,7 @@ def _refuse_pip(argv, real):
         return
     sys.stderr.write(
         "error: this environment is immutable, so pip cannot change it (" + real + ")\n"
-        "hint: `flambeau add PACKAGE` locks and builds an environment that has the package\n"
+        "hint: name the package in pyproject.toml (or `flambeau lock REQUIREMENT...`), then run `flambeau build`\n"
         "hint: for your own code, list its folder in `[tool.flambeau] editable` or use `flambeau run --overlay DIR`\n"
     )
     sys.stderr.flush()

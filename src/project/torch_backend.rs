@@ -1,0 +1,112 @@
+//! The backend of a torch wheel that no channel tells: read from its `torch/version.py` as text, by range requests
+//! where the wheel is not in the cache. Nothing is executed.
+
+use super::network::Network;
+use crate::backend::Backend;
+use crate::index::IndexFile;
+use crate::index::remote::RemoteFile;
+use crate::resolve::BoxError;
+use crate::wheel::archive::{Archive, ArchiveError, LocalFile, ReadAt};
+
+/// A `torch/version.py` larger than this is none.
+const VERSION_FILE_MAX: u64 = 1 << 16;
+
+/// A torch wheel that does not tell its backend.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BackendError {
+    #[error("cannot read {file} at its place on the index")]
+    Remote {
+        file: String,
+        #[source]
+        source: BoxError,
+    },
+    #[error("{file} cannot be read")]
+    Archive {
+        file: String,
+        #[source]
+        source: ArchiveError,
+    },
+    #[error("{0} has no torch/version.py")]
+    NoVersionFile(String),
+    #[error("the server of {0} does not answer range requests")]
+    NoRanges(String),
+}
+
+/// What a torch wheel says of itself, read by range requests from its `torch/version.py`.
+pub(super) fn of_wheel(network: &Network, torch: &IndexFile) -> Result<Backend, BackendError> {
+    let file = || torch.file.clone();
+    let cached = torch
+        .digest
+        .as_ref()
+        .map(|digest| network.cache.wheel_path(digest, &torch.file));
+    if let Some(local) = cached.and_then(|path| std::fs::File::open(path).ok()) {
+        let local = LocalFile::new(local).map_err(|source| BackendError::Remote {
+            file: file(),
+            source: source.into(),
+        })?;
+        return read_backend(local, torch);
+    }
+    let remote = RemoteFile::open(&network.http, &torch.url)
+        .map_err(|source| BackendError::Remote {
+            file: file(),
+            source: source.into(),
+        })?
+        .ok_or_else(|| BackendError::NoRanges(file()))?;
+    read_backend(remote, torch)
+}
+
+fn read_backend(reader: impl ReadAt, torch: &IndexFile) -> Result<Backend, BackendError> {
+    let archive_error = |source| BackendError::Archive {
+        file: torch.file.clone(),
+        source,
+    };
+    let archive = Archive::open(reader).map_err(archive_error)?;
+    let entry = archive
+        .find("torch/version.py")
+        .ok_or_else(|| BackendError::NoVersionFile(torch.file.clone()))?;
+    let text = archive.read(entry, VERSION_FILE_MAX).map_err(archive_error)?;
+    Ok(backend_of_version_file(&String::from_utf8_lossy(&text)))
+}
+
+/// Reads `cuda: Optional[str] = '12.6'` and `hip: Optional[str] = None` as text; nothing is executed.
+fn backend_of_version_file(text: &str) -> Backend {
+    let is_set = |name: &str| {
+        text.lines().any(|line| {
+            let Some((left, right)) = line.split_once('=') else {
+                return false;
+            };
+            let variable = left.split(':').next().unwrap_or(left).trim();
+            variable == name && right.trim().starts_with(['\'', '"'])
+        })
+    };
+    if is_set("hip") {
+        Backend::Rocm
+    } else if is_set("cuda") {
+        Backend::Cuda
+    } else {
+        Backend::Cpu
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backend_is_read_from_the_text_of_version_py() {
+        let real = "from typing import Optional\n\n__all__ = ['__version__', 'debug', 'cuda', 'git_version', 'hip', 'xpu']\n\
+                    __version__ = '2.7.0+cu126'\ndebug = False\ncuda: Optional[str] = '12.6'\ngit_version = 'abc'\n\
+                    hip: Optional[str] = None\nxpu: Optional[str] = None\n";
+        assert_eq!(backend_of_version_file(real), Backend::Cuda);
+        assert_eq!(backend_of_version_file(&real.replace("'12.6'", "None")), Backend::Cpu);
+        assert_eq!(
+            backend_of_version_file(
+                &real
+                    .replace("'12.6'", "None")
+                    .replace("hip: Optional[str] = None", "hip = \"6.3\"")
+            ),
+            Backend::Rocm
+        );
+        assert_eq!(backend_of_version_file(""), Backend::Cpu);
+    }
+}
