@@ -217,6 +217,7 @@ fn lockfile(error: &LockfileError) -> Option<Advice> {
             ["`flambeau lock` writes it anew; version control has the old one"],
         )),
         LockfileError::Keys { .. } => Some(advice(Kind::User, ["`flambeau lock` writes it anew"])),
+        LockfileError::Guard { .. } => Some(advice(Kind::User, ["choose a project folder that you can write to"])),
         LockfileError::Select { .. } => None,
         LockfileError::Requirement { .. } => Some(advice(
             Kind::User,
@@ -279,7 +280,11 @@ fn compose(error: &ComposeError) -> Option<Advice> {
 fn tree(error: &TreeError) -> Option<Advice> {
     match error {
         TreeError::Store(inner) => store(inner),
-        TreeError::Path(inner) => files(inner),
+        TreeError::Path(inner)
+        | TreeError::Bytecode {
+            source: BytecodeError::Path(inner),
+            ..
+        } => files(inner),
         TreeError::Digest { .. } => Some(advice(
             Kind::Integrity,
             ["remove that file; the next build with a network fetches it again"],
@@ -296,14 +301,17 @@ fn tree(error: &TreeError) -> Option<Advice> {
             )],
         )),
         TreeError::Bytecode {
-            source: BytecodeError::Path(inner),
+            source: BytecodeError::Killed { .. },
             ..
-        } => files(inner),
+        } => Some(advice(
+            Kind::User,
+            ["free some memory, then run the same command again"],
+        )),
         TreeError::Bytecode {
             source: BytecodeError::Start { .. },
             ..
         } => Some(advice(Kind::User, ["choose another Python with --python"])),
-        TreeError::Document { .. } => Some(advice(
+        TreeError::Document { .. } | TreeError::NoRecord { .. } => Some(advice(
             Kind::Integrity,
             ["remove that tree's folder; the next build makes it again"],
         )),

@@ -38,6 +38,12 @@ pub enum BytecodeError {
         #[source]
         source: io::Error,
     },
+    /// The system ended a worker, for lack of memory most likely.
+    #[error("the worker that compiled {} was killed", source_file.display())]
+    Killed {
+        /// What it compiled.
+        source_file: PathBuf,
+    },
     /// Writing the bytecode.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -152,12 +158,15 @@ fn compile_one(compiler: &Compiler, worker: &mut Option<Worker>, job: &Job) -> R
             Some(running) => running,
             None => worker.insert(Worker::start(compiler)?),
         };
-        match running.ask(&source, &job.name) {
-            Ok(bytes) => {
-                body = Some(bytes);
-                break;
+        if let Ok(bytes) = running.ask(&source, &job.name) {
+            body = Some(bytes);
+            break;
+        } else {
+            let killed = running.was_killed();
+            *worker = None;
+            if killed {
+                return Err(BytecodeError::Killed { source_file: source });
             }
-            Err(_) => *worker = None,
         }
     }
     let Some(body) = body.filter(|body| !body.is_empty()) else {
@@ -199,9 +208,16 @@ impl Worker {
             python: compiler.python.clone(),
             source,
         };
-        let mut child = Command::new(&compiler.python)
+        let mut command = Command::new(&compiler.python);
+        // Some interpreters find their own libraries only by these.
+        let libraries = ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"];
+        let libraries = libraries
+            .into_iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let mut child = command
             .args(["-S", "-s", "-B", "-c", PROGRAM])
             .env_clear()
+            .envs(libraries)
             .env("PYTHONHASHSEED", "0")
             .env("PYTHONSAFEPATH", "1")
             .env("LC_ALL", "C.UTF-8")
@@ -211,14 +227,18 @@ impl Worker {
             .stderr(Stdio::null())
             .spawn()
             .map_err(failed)?;
-        match (child.stdin.take(), child.stdout.take()) {
-            (Some(requests), Some(replies)) => Ok(Self {
-                child,
-                requests,
-                replies: BufReader::new(replies),
-            }),
-            _ => Err(failed(io::ErrorKind::BrokenPipe.into())),
-        }
+        let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(failed(io::ErrorKind::BrokenPipe.into()));
+        };
+        let mut worker = Self {
+            child,
+            requests,
+            replies: BufReader::new(replies),
+        };
+        // A worker that does not even say that it is there would leave an environment without bytecode, silently.
+        let mut ready = [0];
+        worker.replies.read_exact(&mut ready).map_err(failed)?;
+        Ok(worker)
     }
 
     fn ask(&mut self, source: &Path, name: &str) -> io::Result<Vec<u8>> {
@@ -234,6 +254,15 @@ impl Worker {
         let mut body = vec![0; usize::try_from(length).unwrap_or(0)];
         self.replies.read_exact(&mut body)?;
         Ok(body)
+    }
+}
+
+impl Worker {
+    /// Whether a signal from outside ended it (SIGKILL): then the source is not to blame.
+    fn was_killed(&mut self) -> bool {
+        use std::os::unix::process::ExitStatusExt as _;
+        const SIGKILL: i32 = 9;
+        self.child.wait().is_ok_and(|status| status.signal() == Some(SIGKILL))
     }
 }
 

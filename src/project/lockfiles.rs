@@ -11,6 +11,8 @@ use crate::lockfile::keys::{Keys, ParseKeysError};
 use crate::lockfile::text::{ParseError, ReadWarning, parse};
 use crate::lockfile::{Lockfile, SelectError};
 use crate::pep::Requirement;
+use crate::profile::ProfileError;
+use crate::progress::Event;
 
 /// The seed's pins: what a project installs that names nothing.
 pub const DEFAULT_REQUIREMENTS: [&str; 2] = ["torch==2.7.0", "torchvision==0.22.0"];
@@ -53,6 +55,13 @@ pub enum LockfileError {
         /// Why.
         #[source]
         source: SelectError,
+    },
+    /// Another command's work could not be waited for.
+    #[error("cannot guard keys.json")]
+    Guard {
+        /// Why.
+        #[source]
+        source: Box<ProfileError>,
     },
     /// A requirement that is not PEP 508.
     #[error("`{text}` is no requirement")]
@@ -105,8 +114,8 @@ impl Project<'_> {
         read(self.lockfile_path(channel), channel)
     }
 
-    /// Every lockfile of the project with its name, sorted by name.
-    pub fn all_lockfiles(&self) -> Result<Vec<(String, ReadLockfile)>, LockfileError> {
+    /// The `<name>`s of `lockfiles/pylock.<name>.toml`, sorted.
+    fn lockfile_names(&self) -> Result<Vec<String>, LockfileError> {
         let folder = self.lockfiles_dir();
         let mut names: Vec<String> = match std::fs::read_dir(&folder) {
             Ok(entries) => entries
@@ -125,11 +134,20 @@ impl Project<'_> {
             }
         };
         names.sort();
+        Ok(names)
+    }
+
+    fn read_named(&self, name: &str) -> Result<Option<ReadLockfile>, LockfileError> {
+        // The file names its own channel; this one is for files that other tools wrote.
+        let channel = name.parse().unwrap_or_else(|_| Channel::pip());
+        read(self.lockfiles_dir().join(format!("pylock.{name}.toml")), &channel)
+    }
+
+    /// Every lockfile of the project with its name, sorted by name.
+    pub fn all_lockfiles(&self) -> Result<Vec<(String, ReadLockfile)>, LockfileError> {
         let mut found = Vec::new();
-        for name in names {
-            // The file names its own channel; this one is for files that other tools wrote.
-            let channel = name.parse().unwrap_or_else(|_| Channel::pip());
-            if let Some(lockfile) = read(folder.join(format!("pylock.{name}.toml")), &channel)? {
+        for name in self.lockfile_names()? {
+            if let Some(lockfile) = self.read_named(&name)? {
                 found.push((name, lockfile));
             }
         }
@@ -162,13 +180,34 @@ impl Project<'_> {
         Keys::parse(&text).map_err(|source| LockfileError::Keys { path, source })
     }
 
-    /// Writes the keys of one lockfile into `keys.json`, where they change.
-    pub fn write_keys(&self, name: &str, lockfile: &ReadLockfile) -> Result<(), LockfileError> {
-        // A garbled file is replaced: everything in it can be computed from the lockfiles.
-        let mut keys = self.read_keys().unwrap_or_default();
-        keys.set(name, keys_of(lockfile)?);
-        let text = keys.to_text();
+    /// Writes `keys.json` from all lockfiles that can be read, where it changes. Entries of a lockfile that cannot be read
+    /// stay as they are; those of one that is gone go. Commands that do the same at the same time wait for each other.
+    pub fn write_keys(&self) -> Result<(), LockfileError> {
+        let guarded = self.profile().guard(|| {
+            self.reporter.event(Event::Waiting {
+                what: "this project's profile",
+            });
+        });
+        let _guard = guarded.map_err(|source| LockfileError::Guard {
+            source: Box::new(source),
+        })?;
         let path = self.keys_path();
+        // A garbled file is replaced: all that it says can be computed from the lockfiles.
+        let old = match self.read_keys() {
+            Err(error @ LockfileError::Path(_)) => return Err(error),
+            other => other.unwrap_or_default(),
+        };
+        let mut keys = Keys::default();
+        for name in self.lockfile_names()? {
+            let read = self.read_named(&name);
+            match read.and_then(|read| read.map(|read| keys_of(&read)).transpose()) {
+                Ok(Some(found)) => keys.set(&name, found),
+                Ok(None) => {}
+                Err(error @ LockfileError::Path(_)) => return Err(error),
+                Err(_) => keys.keep(&name, &old),
+            }
+        }
+        let text = keys.to_text();
         if fsx::read_if_exists(&path)?.as_deref() != Some(text.as_bytes()) {
             fsx::write_durable(&path, text.as_bytes())?;
         }

@@ -255,7 +255,7 @@ impl Project<'_> {
         }
         lockfile.head = existing.map(|existing| existing.head).unwrap_or_default();
         let (read, changed) = lockfiles::write(&self.lockfile_path(channel), &lockfile)?;
-        self.write_keys(&channel.lockfile_name(), &read)?;
+        self.write_keys()?;
         Ok(Relocked {
             read,
             changed,
@@ -291,16 +291,19 @@ impl Project<'_> {
             return Ok(locked.iter().map(|locked| locked.target).collect());
         }
         let mut known: Vec<PythonMinor> = locked.iter().map(|locked| locked.target.python).collect();
+        let mut stored: Vec<Platform> = locked.iter().map(|locked| locked.target.platform).collect();
+        stored.sort();
+        stored.dedup();
         let explicit = !pythons.is_empty();
         if explicit {
             known = pythons;
         } else if known.is_empty() {
             known = DEFAULT_PYTHONS.map(PythonMinor::new).to_vec();
         }
-        let platforms = if platforms.is_empty() {
-            vec![default_platform()]
-        } else {
-            platforms
+        let platforms = match (platforms.is_empty(), stored.is_empty()) {
+            (false, _) => platforms,
+            (true, false) => stored,
+            (true, true) => vec![default_platform()],
         };
         let mut targets: Vec<Target> = platforms
             .iter()
