@@ -195,10 +195,17 @@ impl Ui {
         }
     }
 
-    /// Takes the bars off the screen.
+    /// Takes the bars off the screen for good: what comes now is the end.
     fn clear(&self) {
         if let Some(bars) = &self.bars {
-            bars.all.clear().ok();
+            let BarState {
+                total,
+                files,
+                unpack,
+                resolve,
+            } = std::mem::take(&mut *bars.state.lock().unwrap_or_else(PoisonError::into_inner));
+            let all = files.into_values().chain(total).chain(unpack).chain(resolve);
+            all.for_each(|bar| bar.finish_and_clear());
         }
     }
 
@@ -325,7 +332,7 @@ impl Bars {
                 }
                 let bar = self.all.add(ProgressBar::new(*bytes));
                 bar.set_style(bar_style(
-                    "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
+                    "{prefix} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left",
                 ));
                 bar.set_prefix(format!("{files} wheels"));
                 state.total = Some(bar);
@@ -340,7 +347,9 @@ impl Bars {
                         Some(total) => self.all.insert_before(total, bar),
                         None => self.all.add(bar),
                     };
-                    bar.set_style(bar_style("  {msg:44!} [{bar:20}] {bytes}/{total_bytes}"));
+                    bar.set_style(bar_style(
+                        "  {msg:44!} [{bar:20}] {decimal_bytes}/{decimal_total_bytes}",
+                    ));
                     bar.set_message((*file).to_owned());
                     bar.set_position(*have);
                     state.files.insert((*file).to_owned(), bar);

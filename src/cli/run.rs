@@ -91,6 +91,7 @@ fn overlay(name: &OsStr, folders: &[PathBuf]) -> Result<OsString, Failure> {
                 path: folder.clone(),
                 source,
             })
+            .hint("--overlay takes a folder that exists")
         })?;
         value.push(if index == 0 { "|" } else { ":" });
         value.push(absolute);

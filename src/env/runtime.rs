@@ -3,7 +3,7 @@
 //! They are a tree of the store like any wheel's, made once for each Python minor version, so an environment links to
 //! them and its bytecode is compiled once. The tree has no dist-info: no tool lists it as a package.
 
-use super::tree::{Tree, TreeError, Trees};
+use super::tree::{Tree, TreeError, Trees, refused};
 use crate::digest::{Hasher, WheelDigest};
 use crate::fsx::PathContext as _;
 use crate::relpath::RelPath;
@@ -67,10 +67,7 @@ impl Trees<'_> {
         let root = staging.path().join("root");
         let mut files: Vec<FileRow> = Vec::new();
         for (pattern, contents) in FILES {
-            let refused = |source| TreeError::Refused {
-                file: NAME.to_owned(),
-                source: Box::new(source),
-            };
+            let refused = |error| refused(NAME, error);
             let path = pattern.replace("{site}", &layout.site_packages());
             let path = RelPath::new(&path).map_err(|error| refused(crate::wheel::unpack::UnpackError::Name(error)))?;
             let target = root.join(&path);

@@ -145,6 +145,17 @@ pub fn tree_name(wheel: &WheelId<'_>, python: &Python) -> String {
     )
 }
 
+/// A file that cannot be written is no fault of the wheel.
+pub(super) fn refused(file: &str, error: UnpackError) -> TreeError {
+    match error {
+        UnpackError::Path(error) => TreeError::Path(error),
+        error => TreeError::Refused {
+            file: file.to_owned(),
+            source: Box::new(error),
+        },
+    }
+}
+
 fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T, TreeError> {
     let bytes = std::fs::read(path).at("read", path)?;
     serde_json::from_slice(&bytes).map_err(|source| TreeError::Document {
@@ -275,10 +286,7 @@ impl Trees<'_> {
     }
 
     fn unpack(&self, wheel: &WheelId<'_>, path: &Path, staging: &Staging) -> Result<Unpacked, TreeError> {
-        let refused = |source| TreeError::Refused {
-            file: wheel.file.to_owned(),
-            source: Box::new(source),
-        };
+        let refused = |error| refused(wheel.file, error);
         let file = File::open(path).and_then(LocalFile::new).at("open", path)?;
         let archive = Archive::open(file).map_err(|error| refused(error.into()))?;
         let plan = unpack::plan(&archive, wheel.filename, self.layout()).map_err(refused)?;
@@ -294,10 +302,7 @@ impl Trees<'_> {
         }
         let root = staging.path().join("root");
         std::fs::create_dir(&root).at("create the folder", &root)?;
-        plan.write(&root).map_err(|error| match error {
-            UnpackError::Path(error) => TreeError::Path(error),
-            error => refused(error),
-        })
+        plan.write(&root).map_err(refused)
     }
 
     fn link_from(&self, donor: &str, staging: &Staging) -> Result<Unpacked, TreeError> {
@@ -347,10 +352,9 @@ impl Trees<'_> {
                 file: wheel.file.to_owned(),
                 source,
             })?;
-        let files = unpacked.finish(&root, bytecode).map_err(|source| TreeError::Refused {
-            file: wheel.file.to_owned(),
-            source: Box::new(source),
-        })?;
+        let files = unpacked
+            .finish(&root, bytecode)
+            .map_err(|error| refused(wheel.file, error))?;
         let WheelFilename {
             name: package, version, ..
         } = wheel.filename;

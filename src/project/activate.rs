@@ -10,7 +10,7 @@ use crate::config::ConfigError;
 use crate::env::state::{EnvironmentState, StateError};
 use crate::profile::{Cause, Choice, Generation, Profile, ProfileError};
 use crate::progress::Event;
-use crate::store::{Shelf, StoreError};
+use crate::store::{Shelf, Store, StoreError};
 
 /// Why nothing was activated.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +112,7 @@ impl Project<'_> {
         if let Ok(number) = name.parse::<u64>()
             && name.len() < 12
         {
-            let profile = self.profile();
+            let (profile, store) = (self.profile(), self.writable_store()?);
             if in_the_way == InTheWay::Refuse {
                 profile.check_links()?;
             }
@@ -132,7 +132,11 @@ impl Project<'_> {
                 other => other,
             })?;
             let moved_aside = make_way(&profile, in_the_way)?;
-            let generation = profile.reactivate(&self.store()?, number)?;
+            let choice = Choice {
+                explicit: Some(state.channel.clone()),
+                configured,
+            };
+            let generation = profile.reactivate(&store, number, choice)?;
             let switched = before.as_deref() != Some(&generation.path);
             return Ok(Activated {
                 path: generation.path.clone(),
@@ -151,6 +155,13 @@ impl Project<'_> {
         self.flip(&path, &state, (Cause::Activate, choice), in_the_way)
     }
 
+    /// The store, to be registered with: one of a newer version is left alone.
+    fn writable_store(&self) -> Result<Store, ActivateError> {
+        let store = self.store()?;
+        store.check_version()?;
+        Ok(store)
+    }
+
     fn waiting(&self) {
         self.reporter.event(Event::Waiting {
             what: "this project's profile",
@@ -164,14 +175,14 @@ impl Project<'_> {
         (cause, choice): (Cause, Choice),
         in_the_way: InTheWay,
     ) -> Result<Activated, ActivateError> {
-        let profile = self.profile();
+        let (profile, store) = (self.profile(), self.writable_store()?);
         if in_the_way == InTheWay::Refuse {
             profile.check_links()?;
         }
         let _guard = profile.guard(|| self.waiting())?;
         let before = profile.active_path()?;
         let moved_aside = make_way(&profile, in_the_way)?;
-        let (generation, _) = profile.activate(&self.store()?, path, state, cause, choice)?;
+        let (generation, _) = profile.activate(&store, path, state, cause, choice)?;
         profile.write_overlay(&self.overlay_folders())?;
         Ok(Activated {
             path: path.to_owned(),

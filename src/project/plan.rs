@@ -43,6 +43,17 @@ pub enum PlanError {
     /// No interpreter.
     #[error("no usable Python")]
     Python(#[from] python::Error),
+    /// No interpreter of this machine is one that the lockfile is for.
+    #[error("no Python of this machine fits the lockfile {}", path.display())]
+    NoInterpreter {
+        /// The lockfile.
+        path: std::path::PathBuf,
+        /// The Pythons that the lockfile has wheels for.
+        pythons: Vec<PythonMinor>,
+        /// What was found instead.
+        #[source]
+        source: Box<python::Error>,
+    },
     /// The lockfile has nothing for this interpreter.
     #[error(
         "the lockfile {} has nothing for {} (Python {})",
@@ -177,6 +188,13 @@ pub fn target_for<'a>(lockfile: &'a Lockfile, interpreter: &Interpreter) -> Resu
         }
     }
     best.ok_or(mismatch)
+}
+
+/// The Pythons that a lockfile has wheels for, each once.
+fn pythons_of(lockfile: &ReadLockfile) -> Vec<PythonMinor> {
+    let targets = lockfile.lockfile.targets.iter();
+    let pythons: std::collections::BTreeSet<_> = targets.map(|locked| locked.target.python).collect();
+    pythons.into_iter().collect()
 }
 
 impl Project<'_> {
@@ -320,25 +338,25 @@ impl Project<'_> {
 
     fn interpreter(&self, lockfile: &ReadLockfile) -> Result<Interpreter, PlanError> {
         let fits = |interpreter: &Interpreter| target_for(&lockfile.lockfile, interpreter).is_ok();
-        Ok(self.finder().find(self.request(), &fits)?)
+        self.finder().find(self.request(), &fits).map_err(|error| match error {
+            // Whoever names no version is told which ones would do.
+            python::Error::NotFound { wanted: None, .. } => PlanError::NoInterpreter {
+                path: lockfile.path.clone(),
+                pythons: pythons_of(lockfile),
+                source: Box::new(error),
+            },
+            error => error.into(),
+        })
     }
 }
 
 fn no_target(lockfile: &ReadLockfile, interpreter: &Interpreter, mismatch: Option<Mismatch>) -> PlanError {
-    let mut pythons: Vec<PythonMinor> = lockfile
-        .lockfile
-        .targets
-        .iter()
-        .map(|locked| locked.target.python)
-        .collect();
-    pythons.sort();
-    pythons.dedup();
     match mismatch {
         Some(source) => PlanError::NoTarget {
             path: lockfile.path.clone(),
             program: interpreter.path.clone(),
             version: interpreter.version.to_string(),
-            pythons,
+            pythons: pythons_of(lockfile),
             source: Box::new(source),
         },
         None => PlanError::Stale {

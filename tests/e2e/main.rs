@@ -8,9 +8,17 @@ mod support;
 
 mod activate;
 mod build;
+mod concurrency;
+mod detect;
+mod failures;
 mod hash;
+mod interpreter;
 mod json;
 mod list;
+mod lock;
+mod offline;
+mod overlay;
 mod run;
 mod status;
+mod steps;
 mod support_selftest;

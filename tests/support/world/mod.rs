@@ -24,7 +24,7 @@ use std::process::Command;
 pub(crate) use self::environment::{hints, text};
 pub(crate) use self::output::Output;
 pub(crate) use self::python::Python;
-pub(crate) use self::snapshot::tree_snapshot;
+pub(crate) use self::snapshot::{TreeSnapshot, tree_snapshot};
 use super::server::Server;
 
 /// Real tools that scripts and launchers may call.
