@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use crate::support::world::{World, hints, text};
+use crate::support::world::{World, hints, text, tree_snapshot};
 
 #[test]
 fn it_builds_first_and_passes_everything_through() {
@@ -104,6 +104,59 @@ fn a_command_that_does_not_exist_and_a_build_that_fails() {
     assert!(text(&error, "message").contains("no-such-command"), "{error:#}");
     assert!(hints(&error).contains("PATH"), "{error:#}");
     world.flambeau_error(2, &["run"]);
+}
+
+#[test]
+fn pip_is_told_that_the_environment_is_immutable_and_may_look_at_it() {
+    let world = World::new();
+    // pip itself is in no environment; `pip --python .venv` starts this file with the environment's Python.
+    world.write("__pip-runner__.py", "import sys\nprint('pip ran', *sys.argv[1:])\n");
+    // How a Python tells its command line changed in 3.10.
+    for python in ["3.9", "3.10", "3.13"]
+        .into_iter()
+        .filter_map(|version| world.python(version))
+    {
+        world.build(&["--backend", "cpu", "--python", &python.version]);
+        pip_is_told(&world);
+    }
+}
+
+fn pip_is_told(world: &World) {
+    let before = tree_snapshot(&world.store());
+    for refused in [
+        &["-m", "pip", "install", "numpy"][..],
+        &["-I", "-m", "pip", "uninstall", "-y", "torch"],
+        &["__pip-runner__.py", "install", "-U", "torch"],
+    ] {
+        let output = world.venv_python(refused).fails(1);
+        assert_eq!(output.stdout, "");
+        assert!(
+            output.stderr.starts_with("error: ") && output.stderr.contains("immutable"),
+            "{output}"
+        );
+        assert!(
+            output.stderr.contains("flambeau build") && output.stderr.contains("--overlay"),
+            "{output}"
+        );
+    }
+    for allowed in [
+        &["list"][..],
+        &["show", "install"],
+        &["download", "numpy"],
+        &["install", "--target", "x", "numpy"],
+    ] {
+        let output = world.venv_python(&[&["__pip-runner__.py"], allowed].concat()).ok();
+        assert_eq!(output.text(), format!("pip ran {}", allowed.join(" ")));
+    }
+    // Another program with a word of that kind among its arguments.
+    assert_eq!(
+        world
+            .venv_python(&["-c", "print('fine')", "pip", "install"])
+            .ok()
+            .text(),
+        "fine"
+    );
+    before.assert_same(&tree_snapshot(&world.store()));
 }
 
 #[test]

@@ -31,7 +31,7 @@ def pin():
         # The second time, site has added the resolved folder beside the one that was resolved the first time.
         sys.path[:] = dict.fromkeys(sys.path)
     _overlay(prefix, real)
-    argv = getattr(sys, "orig_argv", ())
+    argv = getattr(sys, "orig_argv", None) or _command_line()
     if "install" in argv or "uninstall" in argv:
         _refuse_pip(argv, real)
 
@@ -105,6 +105,15 @@ def _overlay(prefix, real):
         sys.path[at:at] = paths
         # Child processes start from the resolved environment, which no longer knows the project.
         os.environ["FLAMBEAU_OVERLAY"] = name + "|" + project + "|" + os.pathsep.join(paths)
+
+
+def _command_line():
+    # Python 3.9 has no sys.orig_argv, and sys.argv leaves out what follows -m.
+    try:
+        with open("/proc/self/cmdline", "rb") as file:
+            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+    except OSError:
+        return [sys.executable] + list(getattr(sys, "argv", ()))
 
 
 def _refuse_pip(argv, real):

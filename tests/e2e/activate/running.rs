@@ -75,7 +75,7 @@ fn is_free(lease: &Path) -> bool {
 fn becomes_free(lease: &Path) -> bool {
     let start = Instant::now();
     while !is_free(lease) {
-        if start.elapsed() > Duration::from_secs(60) {
+        if start.elapsed() > Duration::from_mins(1) {
             return false;
         }
         std::thread::sleep(Duration::from_millis(20));

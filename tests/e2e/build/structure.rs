@@ -120,6 +120,43 @@ fn folders_are_links_where_that_is_safe_and_real_where_it_is_not() {
 }
 
 #[test]
+fn two_packages_that_disagree_about_a_file_are_named_and_strict_refuses() {
+    let world = World::new();
+    if world.any_python().is_none() {
+        return;
+    }
+    world.write(
+        "pyproject.toml",
+        "[tool.flambeau]\nrequirements = ['torch==2.7.0', 'corp-alpha', 'corp-beta', 'corp-clash']\n",
+    );
+    let python = world.any_python().expect("it is there");
+    let path = format!("lib/python{}/site-packages/corp/shared/notice.txt", python.version);
+    let output = world.flambeau(&["build", "--backend", "cpu"]).ok();
+    // alpha and beta bring the same bytes, which is no conflict; of the others the later name wins.
+    let warnings: Vec<_> = output.stderr.lines().filter(|line| line.contains(&path)).collect();
+    assert!(
+        !warnings.is_empty() && warnings.iter().all(|line| line.starts_with("warning: ")),
+        "{output}"
+    );
+    assert!(warnings.iter().all(|line| line.contains("corp-clash")), "{output}");
+    assert_eq!(world.read(format!(".venv/{path}")), "another text\n");
+    let conflicts = world.state()["Conflicts"].clone();
+    assert_eq!(
+        (&conflicts[0]["Path"], &conflicts[0]["Winner"]),
+        (&path.as_str().into(), &"corp-clash".into())
+    );
+
+    let error = world.flambeau_error(3, &["build", "--strict"]);
+    assert!(text(&error, "message").contains(&path), "{error:#}");
+    world.write(
+        "pyproject.toml",
+        "[tool.flambeau]\nrequirements = ['torch==2.7.0', 'corp-alpha', 'corp-beta']\n",
+    );
+    world.build(&["--strict"]);
+    assert_eq!(world.state().get("Conflicts"), None);
+}
+
+#[test]
 fn files_are_shared_read_only_old_and_free_of_paths() {
     let world = World::new();
     if world.any_python().is_none() {
