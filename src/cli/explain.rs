@@ -301,7 +301,7 @@ fn tree(error: &TreeError) -> Option<Advice> {
             )],
         )),
         TreeError::Bytecode {
-            source: BytecodeError::Killed { .. },
+            source: BytecodeError::Died { .. },
             ..
         } => Some(advice(
             Kind::User,

@@ -38,9 +38,9 @@ pub enum BytecodeError {
         #[source]
         source: io::Error,
     },
-    /// The system ended a worker, for lack of memory most likely.
-    #[error("the worker that compiled {} was killed", source_file.display())]
-    Killed {
+    /// A worker ended, for lack of memory most likely.
+    #[error("the worker that compiled {} ended", source_file.display())]
+    Died {
         /// What it compiled.
         source_file: PathBuf,
     },
@@ -150,28 +150,26 @@ fn compile_one(compiler: &Compiler, worker: &mut Option<Worker>, job: &Job) -> R
         return Ok(None);
     };
     let source = job.root.join(&job.source);
-    let mut body = None;
-    // A source that kills its worker (some overflow the C stack) gets no bytecode; a worker that died for another
-    // reason is replaced once.
-    for _ in 0..2 {
-        let running = match worker {
-            Some(running) => running,
-            None => worker.insert(Worker::start(compiler)?),
-        };
-        if let Ok(bytes) = running.ask(&source, &job.name) {
-            body = Some(bytes);
-            break;
-        } else {
-            let killed = running.was_killed();
-            *worker = None;
-            if killed {
-                return Err(BytecodeError::Killed { source_file: source });
-            }
-        }
-    }
-    let Some(body) = body.filter(|body| !body.is_empty()) else {
-        return Ok(None);
+    let running = match worker {
+        Some(running) => running,
+        None => worker.insert(Worker::start(compiler)?),
     };
+    let body = match running.ask(&source, &job.name) {
+        Ok(body) => body,
+        Err(_) => {
+            let crashed = running.crashed();
+            *worker = None;
+            // A source that overflows the C stack gets no bytecode; any other death must not look like that.
+            return if crashed {
+                Ok(None)
+            } else {
+                Err(BytecodeError::Died { source_file: source })
+            };
+        }
+    };
+    if body.is_empty() {
+        return Ok(None);
+    }
     let target = job.root.join(&path);
     if let Some(folder) = target.parent() {
         match std::fs::create_dir(folder) {
@@ -258,11 +256,12 @@ impl Worker {
 }
 
 impl Worker {
-    /// Whether a signal from outside ended it (SIGKILL): then the source is not to blame.
-    fn was_killed(&mut self) -> bool {
+    /// Whether it crashed on what it was asked: SIGSEGV, SIGBUS or SIGABRT.
+    fn crashed(&mut self) -> bool {
         use std::os::unix::process::ExitStatusExt as _;
-        const SIGKILL: i32 = 9;
-        self.child.wait().is_ok_and(|status| status.signal() == Some(SIGKILL))
+        self.child
+            .wait()
+            .is_ok_and(|status| matches!(status.signal(), Some(6 | 7 | 10 | 11)))
     }
 }
 
