@@ -154,18 +154,15 @@ fn compile_one(compiler: &Compiler, worker: &mut Option<Worker>, job: &Job) -> R
         Some(running) => running,
         None => worker.insert(Worker::start(compiler)?),
     };
-    let body = match running.ask(&source, &job.name) {
-        Ok(body) => body,
-        Err(_) => {
-            let crashed = running.crashed();
-            *worker = None;
-            // A source that overflows the C stack gets no bytecode; any other death must not look like that.
-            return if crashed {
-                Ok(None)
-            } else {
-                Err(BytecodeError::Died { source_file: source })
-            };
-        }
+    let Ok(body) = running.ask(&source, &job.name) else {
+        let crashed = running.crashed();
+        *worker = None;
+        // A source that overflows the C stack gets no bytecode; any other death must not look like that.
+        return if crashed {
+            Ok(None)
+        } else {
+            Err(BytecodeError::Died { source_file: source })
+        };
     };
     if body.is_empty() {
         return Ok(None);
