@@ -220,7 +220,12 @@ impl Ui {
                     ..Lines::default()
                 };
                 drop(lines);
-                self.line(&format!("fetching {files} wheels ({})", human_bytes(*bytes)));
+                let size = if *bytes == 0 {
+                    "sizes not known yet".to_owned()
+                } else {
+                    human_bytes(*bytes)
+                };
+                self.line(&format!("fetching {files} wheels ({size})"));
             }
             Event::FetchStarted { file, size, have } => {
                 lines.done_bytes += have;
@@ -235,6 +240,7 @@ impl Ui {
                     self.line(&format!("  {file} ({size}{resumed})"));
                 }
             }
+            Event::FetchSized { size, .. } => lines.bytes += size,
             Event::FetchAdvanced { bytes, .. } => {
                 lines.done_bytes += bytes;
                 let due = lines
@@ -353,6 +359,14 @@ impl Bars {
                     bar.set_message((*file).to_owned());
                     bar.set_position(*have);
                     state.files.insert((*file).to_owned(), bar);
+                }
+            }
+            Event::FetchSized { file, size } => {
+                if let Some(bar) = state.files.get(*file) {
+                    bar.set_length(*size);
+                }
+                if let Some(total) = &state.total {
+                    total.inc_length(*size);
                 }
             }
             Event::FetchAdvanced { file, bytes } => {
