@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Project;
 use crate::backend::Channel;
 use crate::digest::LockfileDigest;
-use crate::fsx::{self, PathError};
+use crate::fsx::{self, PathContext as _, PathError};
 use crate::key;
 use crate::lockfile::keys::{Keys, ParseKeysError};
 use crate::lockfile::text::{ParseError, ReadWarning, parse};
@@ -162,8 +162,22 @@ impl Project<'_> {
         Keys::parse(&text).map_err(|source| LockfileError::Keys { path, source })
     }
 
+    /// Writes a lockfile and its keys, where they change; returns whether the lockfile did. One process at a time:
+    /// `keys.json` holds the keys of all lockfiles, and each keeps the others' as it finds them.
+    pub fn save_lockfile(&self, channel: &Channel, lockfile: &Lockfile) -> Result<(ReadLockfile, bool), LockfileError> {
+        let folder = self.lockfiles_dir();
+        fsx::create_dir_all(&folder)?;
+        // The folder itself is guarded, so that no file of ours lies among those that are committed. Where the file
+        // system cannot do that, each file is still whole.
+        let guard = std::fs::File::open(&folder).at("open", &folder)?;
+        guard.lock().ok();
+        let (read, changed) = write(&self.lockfile_path(channel), lockfile)?;
+        self.write_keys(&channel.lockfile_name(), &read)?;
+        Ok((read, changed))
+    }
+
     /// Writes the keys of one lockfile into `keys.json`, where they change.
-    pub fn write_keys(&self, name: &str, lockfile: &ReadLockfile) -> Result<(), LockfileError> {
+    fn write_keys(&self, name: &str, lockfile: &ReadLockfile) -> Result<(), LockfileError> {
         // A garbled file is replaced: everything in it can be computed from the lockfiles.
         let mut keys = self.read_keys().unwrap_or_default();
         keys.set(name, keys_of(lockfile)?);
@@ -215,7 +229,7 @@ fn from_bytes(path: PathBuf, bytes: Vec<u8>, channel: &Channel) -> Result<ReadLo
 }
 
 /// Writes a lockfile, where its bytes change, and reads it back. Returns whether it was written.
-pub fn write(path: &Path, lockfile: &Lockfile) -> Result<(ReadLockfile, bool), LockfileError> {
+fn write(path: &Path, lockfile: &Lockfile) -> Result<(ReadLockfile, bool), LockfileError> {
     let text = lockfile.to_text();
     let changed = fsx::read_if_exists(path)?.as_deref() != Some(text.as_bytes());
     if changed {

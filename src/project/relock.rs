@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Project;
-use super::lockfiles::{self, LockfileError, ReadLockfile, requirement};
+use super::lockfiles::{LockfileError, ReadLockfile, requirement};
 use super::network::{Network, NetworkError};
 use super::torch_backend;
 use crate::backend::{Backend, Channel, is_family};
@@ -254,8 +254,7 @@ impl Project<'_> {
             locked.python_pinned = self.pinned_python(locked.target.python).is_some();
         }
         lockfile.head = existing.map(|existing| existing.head).unwrap_or_default();
-        let (read, changed) = lockfiles::write(&self.lockfile_path(channel), &lockfile)?;
-        self.write_keys(&channel.lockfile_name(), &read)?;
+        let (read, changed) = self.save_lockfile(channel, &lockfile)?;
         Ok(Relocked {
             read,
             changed,
