@@ -279,7 +279,11 @@ fn compose(error: &ComposeError) -> Option<Advice> {
 fn tree(error: &TreeError) -> Option<Advice> {
     match error {
         TreeError::Store(inner) => store(inner),
-        TreeError::Path(inner) => files(inner),
+        TreeError::Path(inner)
+        | TreeError::Bytecode {
+            source: BytecodeError::Path(inner),
+            ..
+        } => files(inner),
         TreeError::Digest { .. } => Some(advice(
             Kind::Integrity,
             ["remove that file; the next build with a network fetches it again"],
@@ -295,10 +299,6 @@ fn tree(error: &TreeError) -> Option<Advice> {
                 human_bytes(needed.saturating_sub(*free))
             )],
         )),
-        TreeError::Bytecode {
-            source: BytecodeError::Path(inner),
-            ..
-        } => files(inner),
         TreeError::Bytecode {
             source: BytecodeError::Start { .. },
             ..

@@ -15,4 +15,3 @@ mod offline;
 mod overlay;
 mod steps;
 mod support_selftest;
-mod zz_play;

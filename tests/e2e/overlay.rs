@@ -193,7 +193,7 @@ fn pip_install_is_answered_and_changes_nothing() {
         for part in [
             "immutable",
             environment.as_str(),
-            "flambeau add",
+            "flambeau build",
             "editable",
             "--overlay",
         ] {
