@@ -307,17 +307,20 @@ impl Profile {
         Ok((generation, true))
     }
 
-    /// Makes an existing generation active again.
-    pub fn reactivate(&self, store: &Store, number: u64) -> Result<Generation, ProfileError> {
+    /// Makes an existing generation active again. It was named, so it is an explicit choice from now on.
+    pub fn reactivate(&self, store: &Store, number: u64, choice: Choice) -> Result<Generation, ProfileError> {
         self.check_links()?;
         self.register(store)?;
-        let generation = read_generation(&self.record_path(number))?.ok_or(ProfileError::NoGeneration(number))?;
+        let record = self.record_path(number);
+        let generation = read_generation(&record)?.ok_or(ProfileError::NoGeneration(number))?;
         if !generation.path.join(state::FILE_NAME).exists() {
             return Err(ProfileError::Vanished {
                 number,
                 path: generation.path,
             });
         }
+        let generation = Generation { choice, ..generation };
+        self.write_generation(&generation)?;
         self.flip(&generation)?;
         Ok(generation)
     }

@@ -190,9 +190,21 @@ pub fn main() -> ExitCode {
     end_on_signals(options);
     let ui = Ui::new(options);
     let result = run(cli, &vars, &ui);
-    match result {
+    let code = match result {
         Ok(code) => code,
         Err(failure) => {
+            ui.failure(&failure);
+            ExitCode::from(failure.kind.exit_code())
+        }
+    };
+    match ui.undelivered() {
+        None => code,
+        Some(source) => {
+            let failure = Failure::user(crate::fsx::PathError {
+                action: "write to",
+                path: "stdout".into(),
+                source,
+            });
             ui.failure(&failure);
             ExitCode::from(failure.kind.exit_code())
         }

@@ -9,6 +9,7 @@ use clap::Args;
 use super::options::ChoiceArgs;
 use super::{Context, VerbResult};
 use crate::error::Failure;
+use crate::project::activate::InTheWay;
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ pub(super) struct RunArgs {
 
 pub(super) fn run(args: &RunArgs, context: &Context<'_>) -> VerbResult {
     let plan = super::build::plan(context, args.locked)?;
-    let built = super::build::build(plan, context, true, false)?;
+    let built = super::build::build(plan, context, Some(InTheWay::Refuse), false)?;
     let project = &context.config.project;
     let venv = project.join(".venv");
     let Some((program, rest)) = args.command.split_first() else {
