@@ -212,6 +212,10 @@ fn lockfile(error: &LockfileError) -> Option<Advice> {
     match error {
         LockfileError::Path(inner) => files(inner),
         LockfileError::Missing(_) => Some(advice(Kind::User, ["`flambeau lock` writes it"])),
+        newer if newer.is_newer() => Some(advice(
+            Kind::User,
+            ["use the program that wrote it, or remove the file and run `flambeau lock`"],
+        )),
         LockfileError::Parse { .. } | LockfileError::NotText(_) => Some(advice(
             Kind::User,
             ["`flambeau lock` writes it anew; version control has the old one"],

@@ -65,6 +65,20 @@ pub enum LockfileError {
     },
 }
 
+impl LockfileError {
+    /// Whether the document is sound, but follows a version that this program does not know.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        matches!(
+            self,
+            Self::Parse {
+                source: ParseError::LockVersion(_) | ParseError::Schema(_),
+                ..
+            }
+        )
+    }
+}
+
 /// A lockfile as it was read.
 #[derive(Debug, Clone)]
 pub struct ReadLockfile {

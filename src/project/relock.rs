@@ -174,6 +174,8 @@ impl Project<'_> {
         let (existing, mut warnings) = match self.read_lockfile(channel) {
             Ok(existing) => (existing.map(|existing| existing.lockfile), Vec::new()),
             Err(error @ LockfileError::Path(_)) => return Err(error.into()),
+            // What a newer program wrote is not for this one to replace.
+            Err(error) if error.is_newer() => return Err(error.into()),
             Err(error) => (None, vec![format!("{error}; it is made anew")]),
         };
         let texts = self.requirements_for(existing.as_ref(), &request.requirements);

@@ -84,9 +84,11 @@ fn a_lockfile_of_a_newer_major_version_is_refused_by_its_version() {
         let newer = text.replace(from, to);
         assert_ne!(newer, text);
         world.write(LOCKFILE, &newer);
-        let output = world.flambeau(&["build"]);
-        standing.assert_refused(output, 1, &["pylock.cpu.toml", told]);
-        assert_eq!(world.read(LOCKFILE), newer);
+        for verb in [&["build"][..], &["lock", "--channel", "cpu", "--upgrade"]] {
+            let output = world.flambeau(verb);
+            standing.assert_refused(output, 1, &["pylock.cpu.toml", told, "remove the file"]);
+            assert_eq!(world.read(LOCKFILE), newer);
+        }
     }
 }
 
