@@ -212,12 +212,15 @@ fn lockfile(error: &LockfileError) -> Option<Advice> {
     match error {
         LockfileError::Path(inner) => files(inner),
         LockfileError::Missing(_) => Some(advice(Kind::User, ["`flambeau lock` writes it"])),
+        newer if newer.is_newer() => Some(advice(
+            Kind::User,
+            ["use the program that wrote it, or remove the file and run `flambeau lock`"],
+        )),
         LockfileError::Parse { .. } | LockfileError::NotText(_) => Some(advice(
             Kind::User,
             ["`flambeau lock` writes it anew; version control has the old one"],
         )),
         LockfileError::Keys { .. } => Some(advice(Kind::User, ["`flambeau lock` writes it anew"])),
-        LockfileError::Guard { .. } => Some(advice(Kind::User, ["choose a project folder that you can write to"])),
         LockfileError::Select { .. } => None,
         LockfileError::Requirement { .. } => Some(advice(
             Kind::User,

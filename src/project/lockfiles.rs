@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 use super::Project;
 use crate::backend::Channel;
 use crate::digest::LockfileDigest;
-use crate::fsx::{self, PathError};
+use crate::fsx::{self, PathContext as _, PathError};
 use crate::key;
 use crate::lockfile::keys::{Keys, ParseKeysError};
 use crate::lockfile::text::{ParseError, ReadWarning, parse};
 use crate::lockfile::{Lockfile, SelectError};
 use crate::pep::Requirement;
-use crate::profile::ProfileError;
-use crate::progress::Event;
 
 /// The seed's pins: what a project installs that names nothing.
 pub const DEFAULT_REQUIREMENTS: [&str; 2] = ["torch==2.7.0", "torchvision==0.22.0"];
@@ -56,13 +54,6 @@ pub enum LockfileError {
         #[source]
         source: SelectError,
     },
-    /// Another command's work could not be waited for.
-    #[error("cannot guard keys.json")]
-    Guard {
-        /// Why.
-        #[source]
-        source: Box<ProfileError>,
-    },
     /// A requirement that is not PEP 508.
     #[error("`{text}` is no requirement")]
     Requirement {
@@ -72,6 +63,20 @@ pub enum LockfileError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl LockfileError {
+    /// Whether the document is sound, but follows a version that this program does not know.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        matches!(
+            self,
+            Self::Parse {
+                source: ParseError::LockVersion(_) | ParseError::Schema(_),
+                ..
+            }
+        )
+    }
 }
 
 /// A lockfile as it was read.
@@ -180,17 +185,23 @@ impl Project<'_> {
         Keys::parse(&text).map_err(|source| LockfileError::Keys { path, source })
     }
 
+    /// Writes a lockfile and the keys of all lockfiles, where they change; returns whether the lockfile did. One process
+    /// at a time: `keys.json` holds the keys of all of them.
+    pub fn save_lockfile(&self, channel: &Channel, lockfile: &Lockfile) -> Result<(ReadLockfile, bool), LockfileError> {
+        let folder = self.lockfiles_dir();
+        fsx::create_dir_all(&folder)?;
+        // The folder itself is guarded, so that no file of ours lies among those that are committed. Where the file
+        // system cannot do that, each file is still whole.
+        let guard = std::fs::File::open(&folder).at("open", &folder)?;
+        guard.lock().ok();
+        let (read, changed) = write(&self.lockfile_path(channel), lockfile)?;
+        self.write_keys()?;
+        Ok((read, changed))
+    }
+
     /// Writes `keys.json` from all lockfiles that can be read, where it changes. Entries of a lockfile that cannot be read
-    /// stay as they are; those of one that is gone go. Commands that do the same at the same time wait for each other.
-    pub fn write_keys(&self) -> Result<(), LockfileError> {
-        let guarded = self.profile().guard(|| {
-            self.reporter.event(Event::Waiting {
-                what: "this project's profile",
-            });
-        });
-        let _guard = guarded.map_err(|source| LockfileError::Guard {
-            source: Box::new(source),
-        })?;
+    /// stay as they are; those of one that is gone go.
+    fn write_keys(&self) -> Result<(), LockfileError> {
         let path = self.keys_path();
         // A garbled file is replaced: all that it says can be computed from the lockfiles.
         let old = match self.read_keys() {
@@ -254,7 +265,7 @@ fn from_bytes(path: PathBuf, bytes: Vec<u8>, channel: &Channel) -> Result<ReadLo
 }
 
 /// Writes a lockfile, where its bytes change, and reads it back. Returns whether it was written.
-pub fn write(path: &Path, lockfile: &Lockfile) -> Result<(ReadLockfile, bool), LockfileError> {
+fn write(path: &Path, lockfile: &Lockfile) -> Result<(ReadLockfile, bool), LockfileError> {
     let text = lockfile.to_text();
     let changed = fsx::read_if_exists(path)?.as_deref() != Some(text.as_bytes());
     if changed {

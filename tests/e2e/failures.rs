@@ -11,3 +11,5 @@ mod hostile;
 mod indexes;
 #[path = "failures/network.rs"]
 mod network;
+
+pub(crate) use self::disk::noise;

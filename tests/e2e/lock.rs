@@ -35,7 +35,7 @@ fn text(value: &toml::Value) -> &str {
 fn held(world: &World, channel: &str) -> (Vec<String>, Vec<String>) {
     let document = document(world, channel);
     let ours = &document["tool"]["flambeau"];
-    let list = |value: &toml::Value| value.as_array().expect("a list").iter().cloned().collect::<Vec<_>>();
+    let list = |value: &toml::Value| value.as_array().expect("a list").clone();
     let requirements = list(&ours["requirements"])
         .iter()
         .map(|one| text(one).to_owned())

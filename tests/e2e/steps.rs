@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::support::server::Server;
@@ -210,4 +210,18 @@ pub(crate) fn held_to_modes(world: &World, arguments: &[&str]) -> Option<Output>
 /// Whether this process may do everything.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Removes a folder of the store, whose folders are read-only: all but root must open them first.
+pub(crate) fn remove_sealed(folder: &Path) {
+    fn open(folder: &Path) {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        for entry in fs::read_dir(folder).expect("it is a folder").flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                open(&entry.path());
+            }
+        }
+    }
+    open(folder);
+    fs::remove_dir_all(folder).expect("it is open now");
 }

@@ -1,6 +1,7 @@
 //! Documents that cannot be read: garbled, or of a newer version.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use crate::steps::{Standing, active, assert_error, shelf};
 
@@ -83,9 +84,11 @@ fn a_lockfile_of_a_newer_major_version_is_refused_by_its_version() {
         let newer = text.replace(from, to);
         assert_ne!(newer, text);
         world.write(LOCKFILE, &newer);
-        let output = world.flambeau(&["build"]);
-        standing.assert_refused(output, 1, &["pylock.cpu.toml", told]);
-        assert_eq!(world.read(LOCKFILE), newer);
+        for verb in [&["build"][..], &["lock", "--channel", "cpu", "--upgrade"]] {
+            let output = world.flambeau(verb);
+            standing.assert_refused(output, 1, &["pylock.cpu.toml", told, "remove the file"]);
+            assert_eq!(world.read(LOCKFILE), newer);
+        }
     }
 }
 
@@ -196,9 +199,14 @@ fn f05_a_cached_wheel_that_was_cut_short_is_no_wheel() {
     assert_eq!(fs::read(&path).expect("it was fetched again"), whole.bytes);
 }
 
+/// Puts other bytes in a file's place; its folder may be a read-only one of the store.
 fn replace(path: &std::path::Path, bytes: &[u8]) {
-    fs::remove_file(path).expect("a writable cache");
-    fs::write(path, bytes).expect("a writable cache");
+    let folder = path.parent().expect("a file has a folder");
+    let mode = fs::metadata(folder).expect("it is there").permissions();
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::remove_file(path).expect("a writable folder");
+    fs::write(path, bytes).expect("a writable folder");
+    fs::set_permissions(folder, mode).expect("it is ours");
 }
 
 #[test]

@@ -6,6 +6,9 @@ use crate::support::wheel::Wheel;
 use crate::support::world::{World, tree_snapshot};
 use crate::support::zip::Member;
 
+/// What is hostile, how a wheel becomes so, and what the message says of it.
+type Row = (&'static str, fn(Wheel) -> Wheel, &'static str);
+
 /// Everything that a wheel could reach, but for what a build may change: the cache and the workshop of the store.
 fn outside(world: &World) -> Vec<crate::support::world::TreeSnapshot> {
     [
@@ -23,7 +26,7 @@ fn outside(world: &World) -> Vec<crate::support::world::TreeSnapshot> {
 
 #[test]
 fn f50_hostile_wheels_are_refused_and_leave_nothing() {
-    let rows: [(&str, fn(Wheel) -> Wheel, &str); 7] = [
+    let rows: [Row; 7] = [
         (
             "climbs",
             |wheel| wheel.raw_member("../../../../escaped.txt", "escaped\n"),
