@@ -17,6 +17,7 @@ use crate::fsx::PathError;
 use crate::http;
 use crate::index;
 use crate::lockfile::SelectError;
+use crate::lockfile::keys::ParseKeysError;
 use crate::profile::ProfileError;
 use crate::project::activate::ActivateError;
 use crate::project::lockfiles::LockfileError;
@@ -220,6 +221,10 @@ fn lockfile(error: &LockfileError) -> Option<Advice> {
             Kind::User,
             ["`flambeau lock` writes it anew; version control has the old one"],
         )),
+        LockfileError::Keys {
+            source: ParseKeysError::Schema(_),
+            ..
+        } => Some(advice(Kind::User, ["use the newer flambeau that wrote it"])),
         LockfileError::Keys { .. } => Some(advice(Kind::User, ["`flambeau lock` writes it anew"])),
         LockfileError::Select { .. } => None,
         LockfileError::Requirement { .. } => Some(advice(
