@@ -19,6 +19,7 @@ use crate::lockfile::SelectError;
 use crate::profile::ProfileError;
 use crate::project::activate::ActivateError;
 use crate::project::lockfiles::LockfileError;
+use crate::project::manifest::ManifestError;
 use crate::project::network::NetworkError;
 use crate::project::plan::PlanError;
 use crate::project::realise::RealiseError;
@@ -51,6 +52,7 @@ failures!(
     ActivateError,
     ConfigError,
     LockfileError,
+    ManifestError,
     PathError,
     PlanError,
     ProfileError,
@@ -97,6 +99,7 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| find::<ActivateError>(error).and_then(activate))
         .or_else(|| find::<ProfileError>(error).and_then(profile))
         .or_else(|| find::<NetworkError>(error).and_then(network))
+        .or_else(|| find::<ManifestError>(error).and_then(manifest))
         .or_else(|| find::<LockfileError>(error).and_then(lockfile))
         .or_else(|| find::<ConfigError>(error).and_then(config))
         .or_else(|| find::<StoreError>(error).and_then(store))
@@ -163,7 +166,8 @@ fn relock(error: &RelockError) -> Option<Advice> {
             Kind::User,
             ["name a Python and a platform that it has wheels for: --python, --platform"],
         )),
-        RelockError::Overrides => Some(advice(Kind::User, ["remove it, or use `constraints`"])),
+        RelockError::NoPython(_) => Some(advice(Kind::User, ["name a Python with --python"])),
+        RelockError::List(_) => Some(advice(Kind::User, [])),
         RelockError::Resolve { .. } | RelockError::Merge(_) | RelockError::Index { .. } => None,
     }
 }
@@ -221,6 +225,22 @@ fn lockfile(error: &LockfileError) -> Option<Advice> {
             Kind::User,
             ["requirements are written as PEP 508 has it, e.g. `torch==2.7.0`"],
         )),
+    }
+}
+
+fn manifest(error: &ManifestError) -> Option<Advice> {
+    match error {
+        ManifestError::Path(inner) => files(inner),
+        ManifestError::Lockfile(inner) => lockfile(inner),
+        ManifestError::Exists(_) => Some(advice(Kind::User, ["`flambeau add REQ` adds requirements to it"])),
+        ManifestError::Dynamic(_) => Some(advice(
+            Kind::User,
+            ["add the requirement where they come from, or to `[tool.flambeau] requirements`"],
+        )),
+        ManifestError::NotText(_)
+        | ManifestError::Syntax { .. }
+        | ManifestError::NoList { .. }
+        | ManifestError::NotRequired { .. } => Some(advice(Kind::User, [])),
     }
 }
 

@@ -251,36 +251,21 @@ impl Project<'_> {
 
     /// What makes a lockfile stale, decided offline.
     pub fn staleness(&self, channel: &Channel, existing: &ReadLockfile) -> Result<Vec<Difference>, PlanError> {
-        let texts = self.requirements_for(Some(&existing.lockfile), &[]);
-        let requirements = texts
+        let held = self
+            .held(Some(&existing.lockfile), &LockRequest::default())
+            .map_err(RelockError::from)?;
+        let requirements = held
+            .requirements
             .iter()
             .map(|text| requirement(text))
             .collect::<Result<Vec<_>, _>>()
             .map_err(RelockError::from)?;
-        let config = self.config;
-        // The project's own lists count where it has any; a list that it leaves out is the lockfile's.
-        let targets = (!config.python_versions.is_empty() || !config.platforms.is_empty()).then(|| {
-            let locked = || existing.lockfile.targets.iter().map(|locked| locked.target);
-            let mut pythons = config.python_versions.clone();
-            let mut platforms = config.platforms.clone();
-            if pythons.is_empty() {
-                pythons = locked().map(|target| target.python).collect();
-            }
-            if platforms.is_empty() {
-                platforms = locked().map(|target| target.platform).collect();
-            }
-            let pairs = platforms.iter().flat_map(|platform| {
-                pythons.iter().map(|python| crate::target::Target {
-                    python: *python,
-                    platform: *platform,
-                })
-            });
-            pairs.collect::<Vec<_>>()
-        });
+        let targets = self.configured_targets(&existing.lockfile);
         let mut differences = existing.lockfile.staleness(&Wanted {
             requirements: &requirements,
             channel: Some(channel),
             targets: targets.as_deref(),
+            settings: Some(&held.settings),
         });
         for locked in &existing.lockfile.targets {
             let wanted = self.pinned_python(locked.target.python);
