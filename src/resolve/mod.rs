@@ -19,6 +19,8 @@ use crate::target::Target;
 
 mod boundaries;
 mod candidates;
+#[cfg(test)]
+mod choosing_tests;
 mod demands;
 mod error;
 mod explain;

@@ -1,7 +1,7 @@
 //! An index in memory, written as text: one version of one project a line.
 //!
 //! ```text
-//! name version {wheels=TAG,TAG} {python=>=3.9} {meta-python=>=3.9} {extras=a,b} {yanked=why} {time=2025-05-01T00:00:00Z} {broken=why} : REQ | REQ
+//! name version {wheels=TAG,TAG} {python=>=3.9} {meta-python=>=3.9} {extras=a,b} {yanked=why} {time=2025-05-01T00:00:00Z} : REQ | REQ
 //! name sdist
 //! ```
 //!
@@ -21,6 +21,8 @@ pub(super) struct World {
     metadata: BTreeMap<String, CoreMetadata>,
     /// Projects whose page, and files whose metadata, cannot be read.
     pub(super) broken: HashSet<String>,
+    /// Files whose metadata cannot be understood.
+    pub(super) unsound: HashSet<String>,
     /// Names whose place is `the channel cu118`.
     pub(super) channel: HashSet<String>,
     /// What was asked for, in order of asking.
@@ -112,8 +114,20 @@ impl PackageSource for World {
         if self.broken.contains(&file.file) {
             return Err("the body ended early".into());
         }
+        if self.unsound.contains(&file.file) {
+            return Err("line 7 says nothing".into());
+        }
         let metadata = self.metadata.get(file.url.as_str()).ok_or("no such file")?;
         Ok(Arc::new(metadata.clone()))
+    }
+
+    fn is_unsound(&self, error: &BoxError) -> Option<String> {
+        let text = error.to_string();
+        text.starts_with("line 7").then_some(text)
+    }
+
+    fn has_release_times(&self, name: &PackageName) -> bool {
+        !self.channel.contains(name.as_str())
     }
 
     fn place(&self, name: &PackageName) -> String {
