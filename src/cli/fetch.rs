@@ -8,6 +8,8 @@ use serde::Serialize;
 use super::options::ChoiceArgs;
 use super::{Context, VerbResult};
 use crate::backend::Channel;
+use crate::gpu::LiveHost;
+use crate::project::plan::PlanOptions;
 use crate::target::Target;
 use crate::ui::human_bytes;
 
@@ -46,15 +48,19 @@ pub(super) fn run(args: &FetchArgs, context: &Context<'_>) -> VerbResult {
             let targets = read.lockfile.targets.iter().map(|locked| locked.target).collect();
             jobs.push((read, targets));
         }
-    } else {
+    } else if args.target.is_empty() {
         let plan = super::build::plan(context, false)?;
         channel = Some(plan.chosen.channel.clone());
-        let targets = if args.target.is_empty() {
-            vec![plan.locked.target]
-        } else {
-            args.target.clone()
-        };
-        jobs.push((plan.lockfile, targets));
+        jobs.push((plan.lockfile, vec![plan.locked.target]));
+    } else {
+        // For another machine: no Python of this one is needed.
+        let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
+        let (lockfile, _, warnings) = project.current_lockfile(&chosen.channel, PlanOptions::default())?;
+        for warning in &warnings {
+            context.ui.warning(warning);
+        }
+        channel = Some(chosen.channel);
+        jobs.push((lockfile, args.target.clone()));
     }
     let mut document = Document {
         channel,

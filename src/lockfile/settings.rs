@@ -31,9 +31,9 @@ pub struct Settings {
     pub pre_releases: PreReleases,
     /// From when on uploads do not count.
     pub exclude_newer: Option<Cutoff>,
-    /// Whether nobody named the targets: they are the default ones for which everything has wheels.
-    pub default_targets: bool,
-    /// Default targets that were left out because something had no wheel for them.
+    /// Whether a target for which something has no wheel is left out: nobody named both its Python and its platform.
+    pub optional_targets: bool,
+    /// The targets that were left out so.
     pub left_out: BTreeSet<Target>,
     /// Files for which the index stated no digest: theirs is that of what was downloaded when the file was locked.
     pub hashed_by_download: BTreeSet<String>,
@@ -87,8 +87,8 @@ impl Settings {
         if let Some(cutoff) = self.exclude_newer {
             line(text, "exclude-newer", &quoted(&cutoff.to_string()));
         }
-        if self.default_targets {
-            line(text, "default-targets", "true");
+        if self.optional_targets {
+            line(text, "optional-targets", "true");
         }
         strings(
             text,

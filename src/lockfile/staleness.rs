@@ -273,7 +273,7 @@ mod tests {
             constraints: vec!["numpy<2".to_owned(), "a".to_owned()],
             exclude_newer: "2025-05-01".parse().ok(),
             // What a resolution found out is nobody's wish.
-            default_targets: true,
+            optional_targets: true,
             hashed_by_download: ["x".to_owned()].into(),
             ..Settings::default()
         };

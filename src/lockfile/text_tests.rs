@@ -465,7 +465,7 @@ fn settings() -> impl Strategy<Value = Settings> {
         versions: words.0.parse().expect("a word"),
         pre_releases: words.1.parse().expect("a word"),
         exclude_newer: words.2.map(|text| text.parse().expect("a moment")),
-        default_targets: words.3,
+        optional_targets: words.3,
         left_out: lists.4.into_iter().collect(),
         hashed_by_download: lists.5.into_iter().collect(),
     })

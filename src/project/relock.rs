@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::held::Held;
-use super::lockfiles::{self, LockfileError, ReadLockfile, requirement};
+use super::lockfiles::{LockfileError, ReadLockfile, requirement};
 use super::network::{Network, NetworkError};
 use super::{Project, hashing, torch_backend};
 use crate::backend::{Backend, Channel, is_family};
@@ -200,8 +200,7 @@ impl Project<'_> {
     /// Writes a resolved lockfile and its keys.
     pub fn write_lock(&self, resolved: ResolvedLock) -> Result<Relocked, RelockError> {
         let channel = &resolved.lockfile.channel;
-        let (read, changed) = lockfiles::write(&self.lockfile_path(channel), &resolved.lockfile)?;
-        self.write_keys(&channel.lockfile_name(), &read)?;
+        let (read, changed) = self.save_lockfile(channel, &resolved.lockfile)?;
         Ok(Relocked {
             read,
             changed,
@@ -220,6 +219,8 @@ impl Project<'_> {
         let (existing, mut warnings) = match self.read_lockfile(channel) {
             Ok(existing) => (existing.map(|existing| existing.lockfile), Vec::new()),
             Err(error @ LockfileError::Path(_)) => return Err(error.into()),
+            // What a newer program wrote is not for this one to replace.
+            Err(error) if error.is_newer() => return Err(error.into()),
             Err(error) => (None, vec![format!("{error}; it is made anew")]),
         };
         let held = self.held(existing.as_ref(), request)?;
@@ -285,7 +286,7 @@ impl Project<'_> {
             locked.python_pinned = self.pinned_python(locked.target.python).is_some();
         }
         lockfile.settings = Settings {
-            default_targets: candidates.default,
+            optional_targets: candidates.optional,
             left_out: left_out.targets,
             hashed_by_download: lockfile.settings.hashed_by_download,
             ..held.settings

@@ -30,8 +30,6 @@ pub(super) struct Candidates {
     pub(super) targets: Vec<Target>,
     /// Whether one without an answer is left out rather than an error.
     pub(super) optional: bool,
-    /// Whether nobody named them.
-    pub(super) default: bool,
     /// Named Pythons and platforms: each keeps at least one target.
     pythons: Vec<PythonMinor>,
     platforms: Vec<Platform>,
@@ -103,14 +101,9 @@ impl Project<'_> {
             && let Some(existing) = existing
             && !existing.targets.is_empty()
         {
-            let settings = &existing.settings;
-            let mut targets: BTreeSet<Target> = existing.targets.iter().map(|locked| locked.target).collect();
-            // What did not fit once may fit now.
-            targets.extend(&settings.left_out);
             return Ok(Candidates {
-                targets: targets.into_iter().collect(),
-                optional: settings.default_targets,
-                default: settings.default_targets,
+                targets: tried(existing).into_iter().collect(),
+                optional: existing.settings.optional_targets,
                 pythons,
                 platforms,
             });
@@ -136,42 +129,9 @@ impl Project<'_> {
         Ok(Candidates {
             targets,
             optional,
-            default,
             pythons,
             platforms,
         })
-    }
-
-    /// The targets that the project's own lists ask of an existing lockfile; none where it has no lists. Where it has
-    /// only one of the two, what the lockfile has of the other will do.
-    pub(super) fn configured_targets(&self, existing: &Lockfile) -> Option<Vec<Target>> {
-        let (pythons, platforms) = (&self.config.python_versions, &self.config.platforms);
-        if pythons.is_empty() && platforms.is_empty() {
-            return None;
-        }
-        let named = |target: &Target| {
-            (pythons.is_empty() || pythons.contains(&target.python))
-                && (platforms.is_empty() || platforms.contains(&target.platform))
-        };
-        let mut targets: Vec<Target> = existing
-            .targets
-            .iter()
-            .map(|locked| locked.target)
-            .filter(named)
-            .collect();
-        let have = targets.clone();
-        let asked = self.products(pythons, platforms, Some(existing)).unwrap_or_default();
-        targets.extend(asked.into_iter().filter(|target| {
-            let covered = if platforms.is_empty() {
-                have.iter().any(|other| other.python == target.python)
-            } else if pythons.is_empty() {
-                have.iter().any(|other| other.platform == target.platform)
-            } else {
-                have.contains(target)
-            };
-            !covered
-        }));
-        Some(targets)
     }
 
     /// Every Python × every platform; a list that is not named is the existing lockfile's, else the default one.
@@ -181,15 +141,10 @@ impl Project<'_> {
         platforms: &[Platform],
         existing: Option<&Lockfile>,
     ) -> Result<Vec<Target>, RelockError> {
-        let locked = || {
-            existing
-                .iter()
-                .flat_map(|existing| &existing.targets)
-                .map(|locked| locked.target)
-        };
+        let locked = existing.map(tried).unwrap_or_default();
         let mut pythons = pythons.to_vec();
         if pythons.is_empty() {
-            pythons = locked().map(|target| target.python).collect();
+            pythons = locked.iter().map(|target| target.python).collect();
         }
         if pythons.is_empty() {
             let allowed = |python: &PythonMinor| {
@@ -203,7 +158,7 @@ impl Project<'_> {
         }
         let mut platforms = platforms.to_vec();
         if platforms.is_empty() {
-            platforms = locked().map(|target| target.platform).collect();
+            platforms = locked.iter().map(|target| target.platform).collect();
         }
         if platforms.is_empty() {
             platforms = PLATFORMS.to_vec();
@@ -216,6 +171,12 @@ impl Project<'_> {
         });
         Ok(pairs.collect::<BTreeSet<Target>>().into_iter().collect())
     }
+}
+
+/// The targets of a lockfile, and those that were tried and left out: what did not fit once may fit now.
+fn tried(existing: &Lockfile) -> BTreeSet<Target> {
+    let locked = existing.targets.iter().map(|locked| locked.target);
+    locked.chain(existing.settings.left_out.iter().copied()).collect()
 }
 
 fn no_target(wanted: &Requirement, channel: &Channel, all: &[Target]) -> RelockError {
