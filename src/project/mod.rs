@@ -20,11 +20,15 @@ use crate::store::Store;
 
 pub mod activate;
 pub mod choice;
+mod hashing;
+pub mod held;
 pub mod lockfiles;
+pub mod manifest;
 pub mod network;
 pub mod plan;
 pub mod realise;
 pub mod relock;
+mod targets;
 mod torch_backend;
 pub mod warm;
 
