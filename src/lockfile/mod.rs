@@ -15,6 +15,7 @@ use crate::pep::{
 };
 use crate::target::{PythonMinor, Target};
 
+pub mod foreign;
 pub mod keys;
 pub(crate) mod markers;
 mod read;
