@@ -24,6 +24,7 @@ mod activate;
 mod build;
 mod detect;
 mod explain;
+mod explain_from;
 mod fetch;
 mod hash;
 mod list;

@@ -184,6 +184,23 @@ impl Project<'_> {
     pub fn plan(&self, chosen: Chosen, options: PlanOptions) -> Result<Plan, PlanError> {
         let (lockfile, relocked, mut warnings) = self.current_lockfile(&chosen.channel, options)?;
         let interpreter = self.interpreter(&lockfile)?;
+        let mut plan = self.finish_plan(chosen, lockfile, interpreter)?;
+        plan.relocked = relocked;
+        warnings.append(&mut plan.warnings);
+        if let Some(decision) = &plan.chosen.decision {
+            warnings.extend(decision.warnings.iter().cloned());
+        }
+        plan.warnings = warnings;
+        Ok(plan)
+    }
+
+    /// What is left of planning once lockfile and interpreter are known.
+    pub(super) fn finish_plan(
+        &self,
+        chosen: Chosen,
+        lockfile: ReadLockfile,
+        interpreter: Interpreter,
+    ) -> Result<Plan, PlanError> {
         let locked = target_for(&lockfile.lockfile, &interpreter)
             .map_err(|mismatch| no_target(&lockfile, &interpreter, mismatch))?
             .clone();
@@ -195,29 +212,24 @@ impl Project<'_> {
             && matches!(self.config.backend.origin, Origin::Flag(_))
             && wanted != locked.backend
         {
-            let channel = chosen.channel.clone();
             return Err(PlanError::OtherBackend {
-                channel,
+                channel: chosen.channel,
                 found: locked.backend,
                 wanted,
             });
-        }
-        warnings.extend(lockfile.warnings.iter().map(ToString::to_string));
-        if let Some(decision) = &chosen.decision {
-            warnings.extend(decision.warnings.iter().cloned());
         }
         let key = key::environment_key(&lockfile.lockfile, &locked.target).map_err(|source| PlanError::Select {
             path: lockfile.path.clone(),
             source,
         })?;
         Ok(Plan {
+            warnings: lockfile.warnings.iter().map(ToString::to_string).collect(),
             chosen,
             lockfile,
-            relocked,
+            relocked: false,
             interpreter,
             locked,
             key,
-            warnings,
         })
     }
 
@@ -314,11 +326,11 @@ impl Project<'_> {
         }
     }
 
-    fn request(&self) -> Option<&python::Request> {
+    pub(super) fn request(&self) -> Option<&python::Request> {
         self.config.python.as_ref().map(|request| &request.value)
     }
 
-    fn interpreter(&self, lockfile: &ReadLockfile) -> Result<Interpreter, PlanError> {
+    pub(super) fn interpreter(&self, lockfile: &ReadLockfile) -> Result<Interpreter, PlanError> {
         let fits = |interpreter: &Interpreter| target_for(&lockfile.lockfile, interpreter).is_ok();
         Ok(self.finder().find(self.request(), &fits)?)
     }

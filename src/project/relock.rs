@@ -119,7 +119,7 @@ fn default_platform() -> Platform {
 }
 
 /// The full version for a minor version: what the interpreter of this machine has where the table knows nothing.
-fn full_version(python: PythonMinor, interpreter: Option<&Interpreter>) -> Version {
+pub(super) fn full_version(python: PythonMinor, interpreter: Option<&Interpreter>) -> Version {
     let known = FULL_VERSIONS
         .iter()
         .find(|(minor, _)| *minor == python.minor)

@@ -12,7 +12,7 @@ use crate::target::Target;
 #[non_exhaustive]
 pub enum ForeignError {
     /// Nothing that is understood.
-    #[error("it is neither a PEP 751 lockfile, a requirements file nor a uv.lock{}", said(.looks_like))]
+    #[error("it is neither a PEP 751 lockfile, a requirements file nor a uv.lock{}", said(*.looks_like))]
     Kind {
         /// What it looks like.
         looks_like: Option<&'static str>,
@@ -175,7 +175,7 @@ pub enum LineProblem {
     Option(String),
 }
 
-fn said(looks_like: &Option<&'static str>) -> String {
+fn said(looks_like: Option<&'static str>) -> String {
     looks_like.map_or_else(String::new, |what| format!(", but {what}"))
 }
 

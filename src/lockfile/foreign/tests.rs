@@ -304,7 +304,7 @@ fn source_code_is_refused_in_every_form() {
         ),
         (
             "{ git = \"https://example.org/a?rev=1#12\" }",
-            "a is pinned as a repository (https://example.org/a?rev=1#12)",
+            "a is pinned as a repository (https://example.org/a@12)",
         ),
         ("{ editable = \"../a\" }", "a is pinned as a folder (../a)"),
         (

@@ -329,7 +329,12 @@ fn pinned(package: &Package, locals: &Locals) -> Result<Option<Pinned>, ForeignE
 
 fn form(source: &Source) -> SourceForm {
     if let Some(git) = &source.git {
-        SourceForm::Repository(git.clone())
+        // `https://…?rev=main#<commit>`: the commit is what was locked.
+        let place = git.split(['?', '#']).next().unwrap_or(git);
+        SourceForm::Repository(match git.split_once('#') {
+            Some((_, commit)) => format!("{place}@{commit}"),
+            None => place.to_owned(),
+        })
     } else if let Some(folder) = source.member() {
         SourceForm::Folder(folder.to_owned())
     } else if let Some(place) = source.url.as_ref().or(source.path.as_ref()) {
