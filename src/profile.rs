@@ -277,12 +277,14 @@ impl Profile {
         self.register(store)?;
         let current = self.current()?;
         if let Some(current) = current.filter(|current| current.path == path && current.key == state.environment_key) {
-            if current.choice == choice {
-                return Ok((current, false));
-            }
-            // The same environment for another reason: a plain build after a flag, for example.
+            // The same environment, perhaps for another reason: a plain build after a flag, for example.
+            let changed = current.choice != choice;
             let generation = Generation { choice, ..current };
-            self.write_generation(&generation)?;
+            if changed {
+                self.write_generation(&generation)?;
+            }
+            // Nothing flips, but a state link that somebody deleted is restored.
+            self.flip(&generation)?;
             return Ok((generation, false));
         }
         let number = self.generations()?.last().map_or(1, |last| last.number + 1);
@@ -299,12 +301,16 @@ impl Profile {
             choice,
         };
         self.write_generation(&generation)?;
-        self.flip(&generation)?;
+        if let Err(error) = self.flip(&generation) {
+            // A generation that was never active has no place in the history.
+            std::fs::remove_file(self.record_path(number)).ok();
+            return Err(error);
+        }
         Ok((generation, true))
     }
 
-    /// Makes an existing generation active again.
-    pub fn reactivate(&self, store: &Store, number: u64) -> Result<Generation, ProfileError> {
+    /// Makes an existing generation active again. It was named, so it is an explicit choice from now on.
+    pub fn reactivate(&self, store: &Store, number: u64, choice: Choice) -> Result<Generation, ProfileError> {
         self.check_links()?;
         self.register(store)?;
         let generation = read_generation(&self.record_path(number))?.ok_or(ProfileError::NoGeneration(number))?;
@@ -314,6 +320,8 @@ impl Profile {
                 path: generation.path,
             });
         }
+        let generation = Generation { choice, ..generation };
+        self.write_generation(&generation)?;
         self.flip(&generation)?;
         Ok(generation)
     }
@@ -323,10 +331,10 @@ impl Profile {
         if let Occupant::Nothing = occupant_of_state(&self.state_link())? {
             fsx::flip_symlink(&Path::new(".venv").join(state::FILE_NAME), &self.state_link())?;
         }
-        fsx::write_atomic(
-            &self.folder().join("current"),
-            format!("{}\n", generation.number).as_bytes(),
-        )?;
+        let (current, number) = (self.folder().join("current"), format!("{}\n", generation.number));
+        if fsx::read_if_exists(&current)?.as_deref() != Some(number.as_bytes()) {
+            fsx::write_atomic(&current, number.as_bytes())?;
+        }
         if self.active_path()?.as_deref() != Some(&generation.path) {
             fsx::flip_symlink(&generation.path, &self.link())?;
         }

@@ -30,6 +30,13 @@ pub enum Event<'a> {
         /// Bytes that an earlier run left.
         have: u64,
     },
+    /// The server told the size of a wheel that counted as 0 so far.
+    FetchSized {
+        /// The wheel's file name.
+        file: &'a str,
+        /// Its size.
+        size: u64,
+    },
     /// More bytes of one wheel have arrived.
     FetchAdvanced {
         /// The wheel's file name.

@@ -3,14 +3,8 @@
 //! Owns: what a message looks like (`error:`, `caused by:`, `hint:`, `warning:`), progress bars, and that `--json`
 //! prints exactly one document, on failure too. Meaning never hangs on colour alone.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this module is where everything is printed"
-)]
-
 use std::collections::HashMap;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -53,6 +47,7 @@ pub struct Ui {
     options: UiOptions,
     bars: Option<Bars>,
     lines: Mutex<Lines>,
+    undelivered: Mutex<Option<io::Error>>,
 }
 
 /// Bars of a terminal: one for each large wheel and a total.
@@ -101,6 +96,7 @@ impl Ui {
             options,
             bars,
             lines: Mutex::default(),
+            undelivered: Mutex::default(),
         }
     }
 
@@ -118,10 +114,26 @@ impl Ui {
             if let Some(fields) = value.as_object_mut() {
                 fields.insert("schema".to_owned(), json!(1));
             }
-            println!("{value:#}");
+            self.deliver(&format!("{value:#}"));
         } else if !text.is_empty() {
-            println!("{}", text.trim_end_matches('\n'));
+            self.deliver(text.trim_end_matches('\n'));
         }
+    }
+
+    /// Writes a line to stdout. A reader that stops early is nobody's failure; anything else is kept for the end.
+    fn deliver(&self, text: &str) {
+        let mut stdout = io::stdout().lock();
+        let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+        if let Err(error) = written
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            *self.undelivered.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+    }
+
+    /// Why a result did not reach stdout, where it did not (a full disk).
+    pub fn undelivered(&self) -> Option<io::Error> {
+        self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Prints a message for people on stderr.
@@ -155,15 +167,15 @@ impl Ui {
             let message = chain.join(": ");
             let error =
                 json!({ "kind": failure.kind.as_str(), "message": message, "causes": chain, "hints": failure.hints });
-            println!("{:#}", json!({ "schema": 1, "error": error }));
+            self.deliver(&format!("{:#}", json!({ "schema": 1, "error": error })));
             return;
         }
         for (index, message) in chain.iter().enumerate() {
             let label = if index == 0 { "error:" } else { "  caused by:" };
-            eprintln!("{} {message}", self.label(label, "31"));
+            say(&format!("{} {message}", self.label(label, "31")));
         }
         for hint in &failure.hints {
-            eprintln!("{} {hint}", self.label("hint:", "36"));
+            say(&format!("{} {hint}", self.label("hint:", "36")));
         }
     }
 
@@ -178,8 +190,8 @@ impl Ui {
     fn line(&self, message: &str) {
         match &self.bars {
             // A line above the bars; without bars in sight it is an ordinary line.
-            Some(bars) => bars.all.suspend(|| eprintln!("{message}")),
-            None => eprintln!("{message}"),
+            Some(bars) => bars.all.suspend(|| say(message)),
+            None => say(message),
         }
     }
 
@@ -208,7 +220,12 @@ impl Ui {
                     ..Lines::default()
                 };
                 drop(lines);
-                self.line(&format!("fetching {files} wheels ({})", human_bytes(*bytes)));
+                let size = if *bytes == 0 {
+                    "sizes not known yet".to_owned()
+                } else {
+                    human_bytes(*bytes)
+                };
+                self.line(&format!("fetching {files} wheels ({size})"));
             }
             Event::FetchStarted { file, size, have } => {
                 lines.done_bytes += have;
@@ -223,6 +240,7 @@ impl Ui {
                     self.line(&format!("  {file} ({size}{resumed})"));
                 }
             }
+            Event::FetchSized { size, .. } => lines.bytes += size,
             Event::FetchAdvanced { bytes, .. } => {
                 lines.done_bytes += bytes;
                 let due = lines
@@ -343,6 +361,14 @@ impl Bars {
                     state.files.insert((*file).to_owned(), bar);
                 }
             }
+            Event::FetchSized { file, size } => {
+                if let Some(bar) = state.files.get(*file) {
+                    bar.set_length(*size);
+                }
+                if let Some(total) = &state.total {
+                    total.inc_length(*size);
+                }
+            }
             Event::FetchAdvanced { file, bytes } => {
                 for bar in state.files.get(*file).into_iter().chain(&state.total) {
                     bar.inc(*bytes);
@@ -381,7 +407,7 @@ impl Reporter for Ui {
     fn event(&self, event: Event<'_>) {
         if self.options.progress == ProgressMode::Json {
             let text = serde_json::to_string(&event).unwrap_or_default();
-            eprintln!("{text}");
+            say(&text);
             return;
         }
         match &event {
@@ -397,6 +423,11 @@ impl Reporter for Ui {
             None => self.plain(&event),
         }
     }
+}
+
+/// Writes a line to stderr. Where that is closed or full there is nobody to tell, and the work goes on.
+fn say(text: &str) {
+    writeln!(io::stderr().lock(), "{text}").ok();
 }
 
 /// `1.8 GB`: three digits at the most, decimal units.

@@ -26,13 +26,9 @@ pub(super) struct ActivateArgs {
 pub(super) fn run(args: &ActivateArgs, context: &Context<'_>) -> VerbResult {
     let started = Instant::now();
     let project = context.project();
-    if args.force {
-        for moved in project.profile().move_aside()? {
-            context.ui.note(&format!("moved aside: {}", moved.display()));
-        }
-    }
+    let in_the_way = super::build::in_the_way(args.force);
     let activated = if let Some(name) = &args.name {
-        project.activate_named(name, project.configured())?
+        project.activate_named(name, project.configured(), in_the_way)?
     } else {
         let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
         let plan = project.plan(chosen, PlanOptions { locked: true })?;
@@ -40,8 +36,9 @@ pub(super) fn run(args: &ActivateArgs, context: &Context<'_>) -> VerbResult {
             Failure::user(format!("the environment {} is not built", plan.key))
                 .hint("`flambeau build` builds and activates it")
         })?;
-        project.activate_realised(&realised, &plan.chosen)?
+        project.activate_realised(&realised, &plan.chosen, in_the_way)?
     };
+    super::build::tell_moved(&activated, context);
     let document = EnvironmentDocument {
         activated: true,
         generation: Some(activated.generation.number),

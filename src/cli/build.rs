@@ -12,7 +12,7 @@ use crate::backend::{Backend, Channel};
 use crate::digest::EnvironmentKey;
 use crate::error::{Failure, Kind};
 use crate::gpu::LiveHost;
-use crate::project::activate::Activated;
+use crate::project::activate::{Activated, InTheWay};
 use crate::project::choice::Chosen;
 use crate::project::from::FromFile;
 use crate::project::plan::{Plan, PlanOptions};
@@ -102,12 +102,6 @@ pub(super) struct Built {
 
 pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
     let started = Instant::now();
-    let project = context.project();
-    if args.force && !args.no_activate && !args.dry_run {
-        for moved in project.profile().move_aside()? {
-            context.ui.note(&format!("moved aside: {}", moved.display()));
-        }
-    }
     let plan = match args.from.file() {
         Some(file) => plan_from(&file, context)?,
         None => plan(context, args.locked)?,
@@ -118,9 +112,10 @@ pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
     if args.dry_run {
         return dry_run(&plan, context);
     }
-    let built = build(plan, context, !args.no_activate, args.strict)?;
+    let activate = (!args.no_activate).then(|| in_the_way(args.force));
+    let built = build(plan, context, activate, args.strict)?;
     report(&built, started, context);
-    project.settle(&built.realised.path);
+    context.project().settle(&built.realised.path);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -160,10 +155,27 @@ fn say_warnings(plan: &Plan, context: &Context<'_>) {
     }
 }
 
-/// Realises a plan and activates what it gives.
-pub(super) fn build(plan: Plan, context: &Context<'_>, activate: bool, strict: bool) -> Result<Built, Failure> {
+/// What `--force` means.
+pub(super) fn in_the_way(force: bool) -> InTheWay {
+    if force { InTheWay::MoveAside } else { InTheWay::Refuse }
+}
+
+/// Says what `--force` has moved.
+pub(super) fn tell_moved(activated: &Activated, context: &Context<'_>) {
+    for moved in &activated.moved_aside {
+        context.ui.note(&format!("moved aside: {}", moved.display()));
+    }
+}
+
+/// Realises a plan and activates what it gives, where that is asked for.
+pub(super) fn build(
+    plan: Plan,
+    context: &Context<'_>,
+    activate: Option<InTheWay>,
+    strict: bool,
+) -> Result<Built, Failure> {
     let project = context.project();
-    if activate {
+    if activate == Some(InTheWay::Refuse) {
         project.profile().check_links()?;
     }
     let realised = project.realise(&plan)?;
@@ -186,11 +198,12 @@ pub(super) fn build(plan: Plan, context: &Context<'_>, activate: bool, strict: b
             Failure::new(Kind::Integrity, message).hint("build without --strict to use the later package's file")
         );
     }
-    let activated = if activate {
-        Some(project.activate_realised(&realised, &plan.chosen)?)
-    } else {
-        None
-    };
+    let activated = activate
+        .map(|in_the_way| project.activate_realised(&realised, &plan.chosen, in_the_way))
+        .transpose()?;
+    if let Some(activated) = &activated {
+        tell_moved(activated, context);
+    }
     Ok(Built {
         plan,
         realised,

@@ -33,6 +33,7 @@ pub(super) fn run(args: &DetectArgs, context: &Context<'_>) -> VerbResult {
                     path: path.clone(),
                     source,
                 })
+                .hint("--replay takes the recording of a machine")
             })?;
             let host = ReplayHost::parse(&bytes)?;
             gpu::decide(&wanted, &host, true)

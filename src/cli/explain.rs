@@ -9,6 +9,7 @@ use std::error::Error as StdError;
 use super::explain_from::{foreign, from};
 use crate::config::ConfigError;
 use crate::env::build::BuildError;
+use crate::env::bytecode::BytecodeError;
 use crate::env::compose::ComposeError;
 use crate::env::tree::TreeError;
 use crate::error::{Failure, Kind};
@@ -27,7 +28,7 @@ use crate::project::plan::PlanError;
 use crate::project::realise::RealiseError;
 use crate::project::relock::RelockError;
 use crate::python;
-use crate::resolve::{MergeError, ResolveError};
+use crate::resolve::{Exclusion, MergeError, ResolveError};
 use crate::store::StoreError;
 use crate::ui::human_bytes;
 use crate::wheel::unpack::UnpackError;
@@ -146,7 +147,7 @@ pub(super) fn plan(error: &PlanError) -> Option<Advice> {
             Kind::User,
             ["`flambeau lock` (or `flambeau build` without --locked) writes it"],
         )),
-        PlanError::NoTarget { pythons, .. } => {
+        PlanError::NoTarget { pythons, .. } | PlanError::NoInterpreter { pythons, .. } => {
             let versions: Vec<String> = pythons.iter().map(ToString::to_string).collect();
             let have = format!("it has wheels for Python {}", versions.join(", "));
             let choose = "choose one with --python, or lock for yours with `flambeau lock --python VERSION`".to_owned();
@@ -217,6 +218,10 @@ pub(super) fn lockfile(error: &LockfileError) -> Option<Advice> {
     match error {
         LockfileError::Path(inner) => files(inner),
         LockfileError::Missing(_) => Some(advice(Kind::User, ["`flambeau lock` writes it"])),
+        newer if newer.is_newer() => Some(advice(
+            Kind::User,
+            ["use the program that wrote it, or remove the file and run `flambeau lock`"],
+        )),
         LockfileError::Parse { .. } | LockfileError::NotText(_) => Some(advice(
             Kind::User,
             ["`flambeau lock` writes it anew; version control has the old one"],
@@ -234,6 +239,14 @@ fn config(error: &ConfigError) -> Option<Advice> {
     match error {
         ConfigError::Read(inner) => files(inner),
         ConfigError::NoHome { flag, variable, .. } => Some((Kind::User, vec![format!("set {flag} or {variable}")])),
+        ConfigError::Python { .. } => Some(advice(
+            Kind::User,
+            ["name a CPython by version (`3.11`), range (`>=3.10,<3.13`) or path"],
+        )),
+        ConfigError::Contradiction { .. } | ConfigError::Misplaced { .. } => Some(advice(
+            Kind::User,
+            ["name only one of them, or a channel of that backend"],
+        )),
         _ => Some(advice(Kind::User, [])),
     }
 }
@@ -276,7 +289,11 @@ fn compose(error: &ComposeError) -> Option<Advice> {
 fn tree(error: &TreeError) -> Option<Advice> {
     match error {
         TreeError::Store(inner) => store(inner),
-        TreeError::Path(inner) => files(inner),
+        TreeError::Path(inner)
+        | TreeError::Bytecode {
+            source: BytecodeError::Path(inner),
+            ..
+        } => files(inner),
         TreeError::Digest { .. } => Some(advice(
             Kind::Integrity,
             ["remove that file; the next build with a network fetches it again"],
@@ -292,8 +309,18 @@ fn tree(error: &TreeError) -> Option<Advice> {
                 human_bytes(needed.saturating_sub(*free))
             )],
         )),
-        TreeError::Bytecode { .. } => Some(advice(Kind::User, ["choose another Python with --python"])),
-        TreeError::Document { .. } => Some(advice(
+        TreeError::Bytecode {
+            source: BytecodeError::Died { .. },
+            ..
+        } => Some(advice(
+            Kind::User,
+            ["free some memory, then run the same command again"],
+        )),
+        TreeError::Bytecode {
+            source: BytecodeError::Start { .. },
+            ..
+        } => Some(advice(Kind::User, ["choose another Python with --python"])),
+        TreeError::Document { .. } | TreeError::NoRecord { .. } => Some(advice(
             Kind::Integrity,
             ["remove that tree's folder; the next build makes it again"],
         )),
@@ -351,7 +378,10 @@ fn indexing(error: &index::Error) -> Option<Advice> {
             ["name a package index: --index-url, PIP_INDEX_URL, pip's configuration, or `[tool.flambeau] index-url`"],
         )),
         index::Error::Ambiguous { .. } => Some(advice(Kind::User, ["let only one index claim the name"])),
-        index::Error::MetadataDigest { .. } | index::Error::WheelDigest { .. } => Some(advice(Kind::Integrity, [])),
+        index::Error::MetadataDigest { .. } | index::Error::WheelDigest { .. } => Some(advice(
+            Kind::Integrity,
+            ["the index contradicts itself: tell whoever runs it, or name another one with --index-url"],
+        )),
         index::Error::Path(inner) => files(inner),
         _ => Some(advice(Kind::Network, [])),
     }
@@ -376,8 +406,26 @@ fn resolving(error: &ResolveError) -> Advice {
             Kind::User,
             ["`pip wheel PACKAGE` makes a wheel of it, which a private index can serve"],
         ),
+        ResolveError::NoVersion { .. } => advice(Kind::User, ["ask for a version that is there"]),
+        ResolveError::Excluded { why, .. } => excluding(why),
+        ResolveError::Unsatisfiable { .. } => advice(
+            Kind::User,
+            ["loosen or remove one of the requirements that contradict each other"],
+        ),
         ResolveError::UnknownProject { .. } => advice(Kind::User, ["check the name, and which index it comes from"]),
         _ => advice(Kind::User, []),
+    }
+}
+
+fn excluding(why: &Exclusion) -> Advice {
+    match why {
+        Exclusion::NoWheel { .. } | Exclusion::RequiresPython(_) => advice(
+            Kind::User,
+            ["lock for another Python or platform (--python, --platform), or ask for another version"],
+        ),
+        Exclusion::PreRelease => advice(Kind::User, ["name the pre-release in the requirement, e.g. `>=2.0rc1`"]),
+        Exclusion::Yanked(_) => advice(Kind::User, ["pin the version with `==` to use it all the same"]),
+        Exclusion::DirectUrl(_) | Exclusion::OtherMetadata(_) => advice(Kind::User, ["ask for another version"]),
     }
 }
 

@@ -8,6 +8,8 @@ use serde::Serialize;
 use super::options::{ChoiceArgs, FromArgs};
 use super::{Context, VerbResult};
 use crate::backend::Channel;
+use crate::gpu::LiveHost;
+use crate::project::plan::PlanOptions;
 use crate::target::Target;
 use crate::ui::human_bytes;
 
@@ -57,18 +59,22 @@ pub(super) fn run(args: &FetchArgs, context: &Context<'_>) -> VerbResult {
             channel = Some(read.lockfile.channel.clone());
             jobs.push((read, vec![*target]));
         }
-    } else {
+    } else if args.target.is_empty() {
         let plan = match args.from.file() {
             Some(file) => super::build::plan_from(&file, context)?,
             None => super::build::plan(context, false)?,
         };
         channel = Some(plan.chosen.channel.clone());
-        let targets = if args.target.is_empty() {
-            vec![plan.locked.target]
-        } else {
-            args.target.clone()
-        };
-        jobs.push((plan.lockfile, targets));
+        jobs.push((plan.lockfile, vec![plan.locked.target]));
+    } else {
+        // For another machine: no Python of this one is needed.
+        let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
+        let (lockfile, _, warnings) = project.current_lockfile(&chosen.channel, PlanOptions::default())?;
+        for warning in &warnings {
+            context.ui.warning(warning);
+        }
+        channel = Some(chosen.channel);
+        jobs.push((lockfile, args.target.clone()));
     }
     let mut document = Document {
         channel,

@@ -38,6 +38,9 @@ pub(super) fn run(_args: &ListArgs, context: &Context<'_>) -> VerbResult {
     let project = context.project();
     let active = project.profile().active_path()?;
     let roots = project.roots()?;
+    for problem in &roots.problems {
+        context.ui.warning(problem);
+    }
     let mut rows = Vec::new();
     for listed in project.environments()? {
         match listed.state {
@@ -50,7 +53,7 @@ pub(super) fn run(_args: &ListArgs, context: &Context<'_>) -> VerbResult {
                 created: state.created_at,
                 size_bytes: state.size_bytes,
                 active: active.as_ref() == Some(&listed.path),
-                roots: roots.get(&listed.path).cloned().unwrap_or_default(),
+                roots: roots.of.get(&listed.path).cloned().unwrap_or_default(),
                 path: listed.path,
             }),
             Err(why) => context.ui.warning(&format!("{}: {why}", listed.name)),

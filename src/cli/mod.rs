@@ -190,10 +190,30 @@ pub fn main() -> ExitCode {
     let options = cli.globals.ui_options(&vars);
     end_on_signals(options);
     let ui = Ui::new(options);
-    let result = run(cli, &vars, &ui);
-    match result {
+    // What panicked is dropped with the process; only the answer goes on.
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(cli, &vars, &ui)));
+    let result = ran.unwrap_or_else(|_| {
+        Err(Failure::new(
+            Kind::Defect,
+            "flambeau came into a state that it should not be able to come into",
+        )
+        .hint("please report this, with the lines above; nothing that was visible has changed"))
+    });
+    let code = match result {
         Ok(code) => code,
         Err(failure) => {
+            ui.failure(&failure);
+            ExitCode::from(failure.kind.exit_code())
+        }
+    };
+    match ui.undelivered() {
+        None => code,
+        Some(source) => {
+            let failure = Failure::user(crate::fsx::PathError {
+                action: "write to",
+                path: "stdout".into(),
+                source,
+            });
             ui.failure(&failure);
             ExitCode::from(failure.kind.exit_code())
         }
@@ -266,14 +286,20 @@ fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
 
 impl Globals {
     fn config(&self, choice: Option<&ChoiceArgs>, vars: &Vars) -> Result<Config, Failure> {
-        let cwd = std::env::current_dir().map_err(|source| {
-            Failure::user(crate::fsx::PathError {
-                action: "find",
-                path: "the current folder".into(),
-                source,
-            })
-            .hint("change into a folder that exists")
-        })?;
+        let cwd = match (std::env::current_dir(), &self.project) {
+            (Ok(cwd), _) => cwd,
+            // A deleted current folder does not matter to those who name the project's.
+            (Err(_), Some(project)) if project.is_absolute() => project.clone(),
+            (Err(source), _) => {
+                let path = "the current folder".into();
+                return Err(Failure::user(crate::fsx::PathError {
+                    action: "find",
+                    path,
+                    source,
+                })
+                .hint("change into a folder that exists, or name the project's with --project"));
+            }
+        };
         let overrides = Overrides {
             project: self.project.clone(),
             config: self.config.clone(),

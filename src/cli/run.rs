@@ -9,6 +9,7 @@ use clap::Args;
 use super::options::ChoiceArgs;
 use super::{Context, VerbResult};
 use crate::error::Failure;
+use crate::project::activate::InTheWay;
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -33,21 +34,25 @@ pub(super) struct RunArgs {
 
 pub(super) fn run(args: &RunArgs, context: &Context<'_>) -> VerbResult {
     let plan = super::build::plan(context, args.locked)?;
-    let built = super::build::build(plan, context, true, false)?;
-    let project = &context.config.project;
-    let venv = project.join(".venv");
+    let built = super::build::build(plan, context, Some(InTheWay::Refuse), false)?;
+    // The environment itself and not `.venv`: whatever is flipped from now on, the command stays in it.
+    let environment = &built.realised.path;
     let Some((program, rest)) = args.command.split_first() else {
         return Ok(std::process::ExitCode::SUCCESS);
     };
-    let mut command = std::process::Command::new(in_environment(&venv, program));
+    let mut command = std::process::Command::new(in_environment(environment, program));
     command
         .args(rest)
-        .env("VIRTUAL_ENV", &venv)
+        .env("VIRTUAL_ENV", environment)
         .env_remove("PYTHONHOME")
-        .env("PATH", path_with(&venv, context));
-    if !args.overlay.is_empty() {
-        let name = built.realised.path.file_name().unwrap_or_default();
-        command.env("FLAMBEAU_OVERLAY", overlay(name, &args.overlay)?);
+        .env("PATH", path_with(environment, context));
+    let mut folders = args.overlay.clone();
+    folders.extend(context.project().overlay_folders());
+    if !folders.is_empty() {
+        command.env(
+            "FLAMBEAU_OVERLAY",
+            overlay(environment, &context.config.project, &folders)?,
+        );
     }
     // Replaces this process, so that signals, the terminal and the exit code are the command's own.
     let source = command.exec();
@@ -60,8 +65,8 @@ pub(super) fn run(args: &RunArgs, context: &Context<'_>) -> VerbResult {
 }
 
 /// A bare name that the environment has is run from there; anything else is found as the shell would.
-fn in_environment(venv: &Path, program: &OsStr) -> PathBuf {
-    let inside = venv.join("bin").join(program);
+fn in_environment(environment: &Path, program: &OsStr) -> PathBuf {
+    let inside = environment.join("bin").join(program);
     let bare = !program.as_encoded_bytes().contains(&b'/');
     if bare && inside.exists() {
         inside
@@ -70,8 +75,8 @@ fn in_environment(venv: &Path, program: &OsStr) -> PathBuf {
     }
 }
 
-fn path_with(venv: &Path, context: &Context<'_>) -> OsString {
-    let mut path = venv.join("bin").into_os_string();
+fn path_with(environment: &Path, context: &Context<'_>) -> OsString {
+    let mut path = environment.join("bin").into_os_string();
     if let Some(rest) = context.vars.os("PATH") {
         path.push(":");
         path.push(rest);
@@ -79,20 +84,25 @@ fn path_with(venv: &Path, context: &Context<'_>) -> OsString {
     path
 }
 
-/// `<environment folder>|<path>:<path>`: the hook takes the paths only in that environment, so that they do not leak
-/// into another project's Python that the command starts.
-fn overlay(name: &OsStr, folders: &[PathBuf]) -> Result<OsString, Failure> {
-    let mut value = name.to_owned();
-    for (index, folder) in folders.iter().enumerate() {
-        let absolute = folder.canonicalize().map_err(|source| {
+/// `<environment's folder>|<project>|<path>:<path>`: the hook takes the paths only in that environment and for that
+/// project, so that they do not leak into another project's Python that the command starts.
+fn overlay(environment: &Path, project: &Path, folders: &[PathBuf]) -> Result<OsString, Failure> {
+    let find = |path: &Path| {
+        path.canonicalize().map_err(|source| {
             Failure::user(crate::fsx::PathError {
                 action: "find the overlay",
-                path: folder.clone(),
+                path: path.to_owned(),
                 source,
             })
-        })?;
+            .hint("name a folder that exists")
+        })
+    };
+    let mut value = environment.file_name().unwrap_or_default().to_owned();
+    value.push("|");
+    value.push(find(project)?);
+    for (index, folder) in folders.iter().enumerate() {
         value.push(if index == 0 { "|" } else { ":" });
-        value.push(absolute);
+        value.push(find(folder)?);
     }
     Ok(value)
 }

@@ -27,7 +27,7 @@ use crate::backend::{Backend, Channel, PYTORCH_INDEX, Preference};
 use crate::pep::VersionSpecifiers;
 use crate::python::Request;
 use crate::target::{Platform, PythonMinor};
-use sources::{channel, mirror, normal, preference, python, read_settings};
+use sources::{channel, mirror, normal, preference, project_python, python, read_settings};
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +130,8 @@ pub struct Config {
     pub configured_channel: Option<Sourced<Channel>>,
     /// Which Python is asked for.
     pub python: Option<Sourced<Request>>,
+    /// The Python that `[tool.flambeau] python` asks for, whatever is stronger: a patch level there pins the key.
+    pub project_python: Option<Request>,
     /// `[project] requires-python`.
     pub requires_python: Option<VersionSpecifiers>,
     /// What the project needs, as valid PEP 508 text: `[project] dependencies`, then `[tool.flambeau] requirements`;
@@ -179,6 +181,7 @@ impl Config {
                 .or_else(|| vars.path(variable).map(|path| normal(&cwd.join(path))))
                 .or_else(|| ours.as_ref().map(in_project))
         };
+        let project_request = ours.python.clone();
         let configured_backend = preference(vars, settings, ours.backend.map(|value| (value, key("backend"))))?;
         let configured_channel = channel(vars, ours.channel.map(|value| (value, key("channel"))))?;
         let config = Self {
@@ -212,6 +215,7 @@ impl Config {
                 &project,
                 ours.python.map(|text| (text, key("python"))),
             )?,
+            project_python: project_python(&project, project_request, &key("python"))?,
             requires_python: head.requires_python,
             requirements: match (head.dependencies, ours.requirements) {
                 (None, None) => None,

@@ -91,6 +91,20 @@ pub(super) fn python(
     }
 }
 
+/// What `[tool.flambeau] python` asks for, whatever else asks for a Python.
+pub(super) fn project_python(
+    project: &Path,
+    ours: Option<String>,
+    origin: &Origin,
+) -> Result<Option<Request>, ConfigError> {
+    ours.map(|text| Request::parse(&text, project))
+        .transpose()
+        .map_err(|source| ConfigError::Python {
+            origin: origin.clone(),
+            source,
+        })
+}
+
 /// The first line of `.python-version` that says something, with its number.
 fn read_pin(path: &Path) -> Result<Option<(usize, String)>, ConfigError> {
     let text = read_if_exists(path)?.unwrap_or_default();

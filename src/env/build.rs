@@ -77,8 +77,8 @@ impl Identity {
     }
 }
 
-/// Composes and publishes; returns the state and what was in conflict. Where another process was first, its
-/// environment stays.
+/// Composes and publishes; returns the state and what was in conflict. The caller holds the environment's guard. One
+/// that is visible already is replaced: the caller has found that it cannot be trusted.
 pub fn build(
     store: &Store,
     identity: &Identity,
@@ -113,7 +113,12 @@ pub fn build(
     write(&prefix.join(state::FILE_NAME), &state.to_bytes())?;
     let name = identity.folder(python);
     create_lease(&store.lease_path(&name))?;
-    store.commit(staging, Shelf::Envs, &name, sync)?;
+    if store.has(Shelf::Envs, &name) {
+        // Visible, but not trusted after a crash: swapped, so that it is never missing.
+        store.replace(&staging, Shelf::Envs, &name, sync)?;
+    } else {
+        store.commit(staging, Shelf::Envs, &name, sync)?;
+    }
     Ok((state, conflicts))
 }
 

@@ -38,6 +38,12 @@ pub enum BytecodeError {
         #[source]
         source: io::Error,
     },
+    /// A worker ended, for lack of memory most likely.
+    #[error("the worker that compiled {} ended", source_file.display())]
+    Died {
+        /// What it compiled.
+        source_file: PathBuf,
+    },
     /// Writing the bytecode.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -144,25 +150,23 @@ fn compile_one(compiler: &Compiler, worker: &mut Option<Worker>, job: &Job) -> R
         return Ok(None);
     };
     let source = job.root.join(&job.source);
-    let mut body = None;
-    // A source that kills its worker (some overflow the C stack) gets no bytecode; a worker that died for another
-    // reason is replaced once.
-    for _ in 0..2 {
-        let running = match worker {
-            Some(running) => running,
-            None => worker.insert(Worker::start(compiler)?),
-        };
-        match running.ask(&source, &job.name) {
-            Ok(bytes) => {
-                body = Some(bytes);
-                break;
-            }
-            Err(_) => *worker = None,
-        }
-    }
-    let Some(body) = body.filter(|body| !body.is_empty()) else {
-        return Ok(None);
+    let running = match worker {
+        Some(running) => running,
+        None => worker.insert(Worker::start(compiler)?),
     };
+    let Ok(body) = running.ask(&source, &job.name) else {
+        let crashed = running.crashed();
+        *worker = None;
+        // A source that overflows the C stack gets no bytecode; any other death must not look like that.
+        return if crashed {
+            Ok(None)
+        } else {
+            Err(BytecodeError::Died { source_file: source })
+        };
+    };
+    if body.is_empty() {
+        return Ok(None);
+    }
     let target = job.root.join(&path);
     if let Some(folder) = target.parent() {
         match std::fs::create_dir(folder) {
@@ -199,9 +203,16 @@ impl Worker {
             python: compiler.python.clone(),
             source,
         };
-        let mut child = Command::new(&compiler.python)
+        let mut command = Command::new(&compiler.python);
+        // Some interpreters find their own libraries only by these.
+        let libraries = ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"];
+        let libraries = libraries
+            .into_iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let mut child = command
             .args(["-S", "-s", "-B", "-c", PROGRAM])
             .env_clear()
+            .envs(libraries)
             .env("PYTHONHASHSEED", "0")
             .env("PYTHONSAFEPATH", "1")
             .env("LC_ALL", "C.UTF-8")
@@ -211,14 +222,18 @@ impl Worker {
             .stderr(Stdio::null())
             .spawn()
             .map_err(failed)?;
-        match (child.stdin.take(), child.stdout.take()) {
-            (Some(requests), Some(replies)) => Ok(Self {
-                child,
-                requests,
-                replies: BufReader::new(replies),
-            }),
-            _ => Err(failed(io::ErrorKind::BrokenPipe.into())),
-        }
+        let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(failed(io::ErrorKind::BrokenPipe.into()));
+        };
+        let mut worker = Self {
+            child,
+            requests,
+            replies: BufReader::new(replies),
+        };
+        // A worker that does not even say that it is there would leave an environment without bytecode, silently.
+        let mut ready = [0];
+        worker.replies.read_exact(&mut ready).map_err(failed)?;
+        Ok(worker)
     }
 
     fn ask(&mut self, source: &Path, name: &str) -> io::Result<Vec<u8>> {
@@ -234,6 +249,16 @@ impl Worker {
         let mut body = vec![0; usize::try_from(length).unwrap_or(0)];
         self.replies.read_exact(&mut body)?;
         Ok(body)
+    }
+}
+
+impl Worker {
+    /// Whether it crashed on what it was asked: SIGSEGV, SIGBUS or SIGABRT.
+    fn crashed(&mut self) -> bool {
+        use std::os::unix::process::ExitStatusExt as _;
+        self.child
+            .wait()
+            .is_ok_and(|status| matches!(status.signal(), Some(6 | 7 | 10 | 11)))
     }
 }
 

@@ -247,6 +247,14 @@ impl Composer<'_> {
         path: &str,
         contributors: &[(usize, &Folder)],
     ) -> Result<(Option<TreeDigest>, u64), ComposeError> {
+        for (tree, _) in contributors {
+            if runtime::owns(path) && self.trees[*tree].facts.name != runtime::NAME {
+                return Err(ComposeError::Reserved {
+                    package: self.package(*tree),
+                    path: path.to_owned(),
+                });
+            }
+        }
         if let [(tree, folder)] = contributors
             && self.mode == LinkMode::Symlink
             && !folder.real

@@ -3,10 +3,11 @@
 //! They are a tree of the store like any wheel's, made once for each Python minor version, so an environment links to
 //! them and its bytecode is compiled once. The tree has no dist-info: no tool lists it as a package.
 
-use super::tree::{Tree, TreeError, Trees};
+use super::tree::{Tree, TreeError, Trees, refused};
 use crate::digest::{Hasher, WheelDigest};
 use crate::fsx::PathContext as _;
 use crate::relpath::RelPath;
+use crate::wheel::entry_points;
 use crate::wheel::manifest::FileRow;
 use crate::wheel::unpack::{Layout, sources, write_new};
 
@@ -25,17 +26,20 @@ const FILES: &[(&str, &str)] = &[
     ("bin/activate.fish", include_str!("runtime/activate.fish")),
 ];
 
-/// Whether a path below the prefix belongs to flambeau: no wheel may bring it.
+/// Whether a path below the prefix belongs to flambeau or to what binds an environment to its interpreter: no wheel may
+/// bring it. Of the hook every form that Python could import in its place is reserved.
 #[must_use]
 pub fn owns(path: &str) -> bool {
-    path == "pyvenv.cfg"
-        || path == "environment_state.json"
-        || FILES.iter().any(|(pattern, _)| match pattern.strip_prefix("{site}/") {
-            Some(name) => path
-                .rsplit_once('/')
-                .is_some_and(|(folder, file)| file == name && folder.ends_with("/site-packages")),
-            None => path == *pattern,
-        })
+    let parts: Vec<&str> = path.split('/').collect();
+    let is_hook = |name: &str| name == "_flambeau" || name.starts_with("_flambeau.");
+    match parts.as_slice() {
+        ["pyvenv.cfg" | "environment_state.json" | "lib64"] | ["lib64", ..] => true,
+        ["bin", name] => matches!(*name, "activate" | "activate.fish") || entry_points::check_name(name).is_err(),
+        ["lib", _, "site-packages", name, ..] if is_hook(name) => true,
+        ["lib", _, "site-packages", "__pycache__", name] => is_hook(name),
+        ["lib", _, "site-packages", name] => *name == "00-flambeau.pth",
+        _ => false,
+    }
 }
 
 impl Trees<'_> {
@@ -67,10 +71,7 @@ impl Trees<'_> {
         let root = staging.path().join("root");
         let mut files: Vec<FileRow> = Vec::new();
         for (pattern, contents) in FILES {
-            let refused = |source| TreeError::Refused {
-                file: NAME.to_owned(),
-                source: Box::new(source),
-            };
+            let refused = |error| refused(NAME, error);
             let path = pattern.replace("{site}", &layout.site_packages());
             let path = RelPath::new(&path).map_err(|error| refused(crate::wheel::unpack::UnpackError::Name(error)))?;
             let target = root.join(&path);
@@ -92,5 +93,40 @@ impl Trees<'_> {
             (NAME.to_owned(), version, NAME.to_owned(), digest),
         )?;
         Ok(Tree { name, facts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_the_environment_is_reserved() {
+        for path in [
+            "pyvenv.cfg",
+            "lib64/x.so",
+            "bin/python3",
+            "bin/activate",
+            "lib/python3.11/site-packages/_flambeau/__init__.py",
+            "lib/python3.11/site-packages/_flambeau.cpython-311-x86_64-linux-gnu.so",
+            "lib/python3.11/site-packages/__pycache__/_flambeau.cpython-311.pyc",
+            "lib/python3.11/site-packages/00-flambeau.pth",
+        ] {
+            assert!(owns(path), "{path}");
+        }
+        for path in [
+            "bin/torchrun",
+            "lib/python3.11/site-packages/torch/_flambeau.py",
+            "share/pyvenv.cfg",
+            "lib/x.so",
+        ] {
+            assert!(!owns(path), "{path}");
+        }
+        for (pattern, _) in FILES {
+            assert!(
+                owns(&pattern.replace("{site}", "lib/python3.11/site-packages")),
+                "{pattern}"
+            );
+        }
     }
 }

@@ -72,6 +72,12 @@ pub enum TreeError {
         #[source]
         source: BytecodeError,
     },
+    /// A tree whose manifest names no RECORD.
+    #[error("the tree {} has no RECORD", path.display())]
+    NoRecord {
+        /// The tree.
+        path: PathBuf,
+    },
     /// A document of a tree cannot be read.
     #[error("{} is damaged", path.display())]
     Document {
@@ -124,12 +130,17 @@ pub struct Trees<'a> {
     pub sync: Sync,
 }
 
-/// The end of a tree's name: the cache tag, and the form where it is not the first.
+/// The end of a tree's name: the cache tag, a `t` for builds without the GIL where the tag does not tell, and the form
+/// where it is not the first.
 fn tag(python: &Python) -> String {
+    let cache_tag = match &python.cache_tag {
+        tag if python.minor.freethreaded && !tag.ends_with('t') => format!("{tag}t"),
+        tag => tag.clone(),
+    };
     if FORM == 1 {
-        python.cache_tag.clone()
+        cache_tag
     } else {
-        format!("{}.{FORM}", python.cache_tag)
+        format!("{cache_tag}.{FORM}")
     }
 }
 
@@ -143,6 +154,17 @@ pub fn tree_name(wheel: &WheelId<'_>, python: &Python) -> String {
         name.as_dist_info_name(),
         tag(python)
     )
+}
+
+/// A file that cannot be written is no fault of the wheel.
+pub(super) fn refused(file: &str, error: UnpackError) -> TreeError {
+    match error {
+        UnpackError::Path(error) => TreeError::Path(error),
+        error => TreeError::Refused {
+            file: file.to_owned(),
+            source: Box::new(error),
+        },
+    }
 }
 
 fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T, TreeError> {
@@ -258,7 +280,15 @@ impl Trees<'_> {
         let stem = own.strip_suffix(&tag(self.python)).unwrap_or(own);
         let prefix = format!("{}-", wheel.digest.short());
         let names = self.store.names(Shelf::Wheels)?;
-        let same_form = |name: &str| FORM == 1 || name.ends_with(&format!(".{FORM}"));
+        // The tag of another form ends with its number.
+        let same_form = |name: &str| {
+            let other = name.strip_prefix(stem).unwrap_or_default();
+            if FORM == 1 {
+                !other.contains('.')
+            } else {
+                other.ends_with(&format!(".{FORM}"))
+            }
+        };
         let donor = names
             .into_iter()
             .find(|name| name.starts_with(&prefix) && name.starts_with(stem) && same_form(name));
@@ -275,10 +305,7 @@ impl Trees<'_> {
     }
 
     fn unpack(&self, wheel: &WheelId<'_>, path: &Path, staging: &Staging) -> Result<Unpacked, TreeError> {
-        let refused = |source| TreeError::Refused {
-            file: wheel.file.to_owned(),
-            source: Box::new(source),
-        };
+        let refused = |error| refused(wheel.file, error);
         let file = File::open(path).and_then(LocalFile::new).at("open", path)?;
         let archive = Archive::open(file).map_err(|error| refused(error.into()))?;
         let plan = unpack::plan(&archive, wheel.filename, self.layout()).map_err(refused)?;
@@ -294,40 +321,43 @@ impl Trees<'_> {
         }
         let root = staging.path().join("root");
         std::fs::create_dir(&root).at("create the folder", &root)?;
-        plan.write(&root).map_err(|error| match error {
-            UnpackError::Path(error) => TreeError::Path(error),
-            error => refused(error),
-        })
+        plan.write(&root).map_err(refused)
     }
 
     fn link_from(&self, donor: &str, staging: &Staging) -> Result<Unpacked, TreeError> {
         let folder = self.store.path(Shelf::Wheels, donor);
         let manifest: Manifest = read_document(&folder.join("manifest.json"))?;
         let root = staging.path().join("root");
+        let damaged = || TreeError::NoRecord { path: folder.clone() };
+        let record = manifest
+            .files
+            .iter()
+            .map(|row| row.path.as_str())
+            .find(|path| is_top_level_record(path));
+        let record = record.ok_or_else(damaged)?.to_owned();
+        let old = record.split('/').nth(1).unwrap_or_default();
+        let new = self.python.minor.lib_folder();
         let mut files = Vec::with_capacity(manifest.files.len());
         let mut made = std::collections::BTreeSet::new();
-        let mut dist_info = None;
-        for row in manifest.files.into_iter().filter(|row| !row.is_bytecode()) {
-            let path = relocate(&row.path, &self.python.minor.lib_folder());
-            let parent = path.as_str().rsplit_once('/').map(|(parent, _)| parent.to_owned());
-            if let Some(parent) = parent {
-                if path.as_str().ends_with(".dist-info/RECORD") && parent.matches('/').count() == 3 {
-                    dist_info = RelPath::new(&parent).ok();
-                    continue;
-                }
-                if made.insert(parent.clone()) {
-                    fsx::create_dir_all(&root.join(parent))?;
-                }
+        for row in manifest
+            .files
+            .into_iter()
+            .filter(|row| !row.is_bytecode() && row.path.as_str() != record)
+        {
+            let path = relocate(&row.path, old, &new);
+            if let Some((parent, _)) = path.as_str().rsplit_once('/')
+                && made.insert(parent.to_owned())
+            {
+                fsx::create_dir_all(&root.join(parent))?;
             }
             let (source, target) = (folder.join("root").join(&row.path), root.join(&path));
             fsx::link_or_copy(&source, &target, row.executable)?;
             files.push(FileRow { path, ..row });
         }
-        let site = self.layout().site_packages();
-        let dist_info = dist_info.unwrap_or(RelPath::new(&site).map_err(|error| TreeError::Refused {
-            file: donor.to_owned(),
-            source: Box::new(UnpackError::Name(error)),
-        })?);
+        let dist_info = record
+            .rsplit_once('/')
+            .and_then(|(dist_info, _)| RelPath::new(dist_info).ok());
+        let dist_info = relocate(&dist_info.ok_or_else(damaged)?, old, &new);
         Ok(Unpacked::new(files, dist_info, self.layout()))
     }
 
@@ -347,10 +377,9 @@ impl Trees<'_> {
                 file: wheel.file.to_owned(),
                 source,
             })?;
-        let files = unpacked.finish(&root, bytecode).map_err(|source| TreeError::Refused {
-            file: wheel.file.to_owned(),
-            source: Box::new(source),
-        })?;
+        let files = unpacked
+            .finish(&root, bytecode)
+            .map_err(|error| refused(wheel.file, error))?;
         let WheelFilename {
             name: package, version, ..
         } = wheel.filename;
@@ -393,16 +422,21 @@ impl Trees<'_> {
     }
 }
 
+/// `lib/python3.11/site-packages/<name>.dist-info/RECORD`.
+fn is_top_level_record(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
+    matches!(parts.as_slice(), ["lib", _, "site-packages", folder, "RECORD"] if folder.ends_with(".dist-info"))
+}
+
 /// The same path for another Python version: only the folder `python3.X` of the layout differs.
-fn relocate(path: &RelPath, lib_folder: &str) -> RelPath {
-    let parts: Vec<&str> = path.components().collect();
+fn relocate(path: &RelPath, old: &str, new: &str) -> RelPath {
+    let mut parts: Vec<&str> = path.components().collect();
     let at = match parts.as_slice() {
-        ["lib", _, "site-packages", ..] => 1,
-        ["include", "site", _, ..] => 2,
+        ["lib", folder, "site-packages", ..] if *folder == old => 1,
+        ["include", "site", folder, ..] if *folder == old => 2,
         _ => return path.clone(),
     };
-    let mut parts = parts;
-    parts[at] = lib_folder;
+    parts[at] = new;
     RelPath::new(&parts.join("/")).unwrap_or_else(|_| path.clone())
 }
 

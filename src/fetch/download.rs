@@ -25,6 +25,8 @@ pub(super) struct Download<'a> {
     pub(super) wanted: &'a Wanted,
     pub(super) part: Part,
     pub(super) started: bool,
+    /// Whether the size was told that was not known beforehand.
+    pub(super) sized: bool,
 }
 
 impl Download<'_> {
@@ -159,6 +161,13 @@ impl Download<'_> {
             return Err(self.wrong_size(url, expected, actual));
         }
         let total = total.or(self.wanted.size);
+        if let Some(size) = total.filter(|_| self.wanted.size.is_none() && !self.sized) {
+            self.sized = true;
+            self.run.report(Event::FetchSized {
+                file: &self.wanted.file,
+                size,
+            });
+        }
         if let Some(total) = total {
             self.fetcher.check_space(total.saturating_sub(self.part.have()))?;
         }

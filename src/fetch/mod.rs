@@ -274,6 +274,7 @@ impl<'a> Fetcher<'a> {
             wanted,
             part: Part::open(&folder, &stem, wanted.size)?,
             started: false,
+            sized: false,
         };
         self.try_sources(&mut download, run)?;
         let size = download.part.have();

@@ -227,6 +227,18 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Whether there is hardware that the CPU is used in spite of: then the message must be seen.
+    #[must_use]
+    pub fn fell_back(&self) -> bool {
+        let nothing = [
+            Reason::Forced,
+            Reason::NoGpu,
+            Reason::VirtualDisplayOnly,
+            Reason::IntelOnly,
+        ];
+        self.backend == Backend::Cpu && !nothing.contains(&self.reason)
+    }
+
     /// Whether a GPU will be used, which is what `--require-gpu` asks for.
     #[must_use]
     pub fn uses_gpu(&self) -> bool {

@@ -105,6 +105,13 @@ impl Keys {
         }
     }
 
+    /// Takes over what `other` says of one lockfile.
+    pub fn keep(&mut self, lockfile: &str, other: &Self) {
+        if let Some(keys) = other.by_lockfile.get(lockfile) {
+            self.by_lockfile.insert(lockfile.to_owned(), keys.clone());
+        }
+    }
+
     /// Every lockfile's name with its keys by target, sorted.
     #[must_use]
     pub fn all(&self) -> &BTreeMap<String, BTreeMap<String, EnvironmentKey>> {

@@ -8,9 +8,9 @@ use super::realise::Realised;
 use crate::backend::Preference;
 use crate::config::ConfigError;
 use crate::env::state::{EnvironmentState, StateError};
-use crate::profile::{Cause, Choice, Generation, ProfileError};
+use crate::profile::{Cause, Choice, Generation, Profile, ProfileError};
 use crate::progress::Event;
-use crate::store::{Shelf, StoreError};
+use crate::store::{Shelf, Store, StoreError};
 
 /// Why nothing was activated.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,17 @@ pub struct Activated {
     pub generation: Generation,
     /// Whether `.venv` led elsewhere before.
     pub switched: bool,
+    /// Where somebody else's `.venv` and state file are now, if they were in the way.
+    pub moved_aside: Vec<PathBuf>,
+}
+
+/// What to do about a `.venv` that flambeau did not make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InTheWay {
+    /// Refuse, and change nothing.
+    Refuse,
+    /// Move it aside, once nothing else can fail but the flip.
+    MoveAside,
 }
 
 /// An environment of the store.
@@ -71,19 +82,40 @@ pub struct Listed {
     pub state: Result<EnvironmentState, String>,
 }
 
+fn make_way(profile: &Profile, in_the_way: InTheWay) -> Result<Vec<PathBuf>, ProfileError> {
+    match in_the_way {
+        InTheWay::Refuse => Ok(Vec::new()),
+        InTheWay::MoveAside => Ok(profile.move_aside()?),
+    }
+}
+
 impl Project<'_> {
     /// Activates what was realised for a plan.
-    pub fn activate_realised(&self, realised: &Realised, chosen: &Chosen) -> Result<Activated, ActivateError> {
-        self.flip(&realised.path, &realised.state, chosen.cause, chosen.choice.clone())
+    pub fn activate_realised(
+        &self,
+        realised: &Realised,
+        chosen: &Chosen,
+        in_the_way: InTheWay,
+    ) -> Result<Activated, ActivateError> {
+        let choice = (chosen.cause, chosen.choice.clone());
+        self.flip(&realised.path, &realised.state, choice, in_the_way)
     }
 
     /// Activates what `name` means: a generation's number, a backend (the newest environment of it that this project
     /// used), a channel, or a key or its beginning.
-    pub fn activate_named(&self, name: &str, configured: String) -> Result<Activated, ActivateError> {
+    pub fn activate_named(
+        &self,
+        name: &str,
+        configured: String,
+        in_the_way: InTheWay,
+    ) -> Result<Activated, ActivateError> {
         if let Ok(number) = name.parse::<u64>()
             && name.len() < 12
         {
-            let profile = self.profile();
+            let (profile, store) = (self.profile(), self.writable_store()?);
+            if in_the_way == InTheWay::Refuse {
+                profile.check_links()?;
+            }
             let _guard = profile.guard(|| self.waiting())?;
             let before = profile.active_path()?;
             let record = profile
@@ -99,13 +131,19 @@ impl Project<'_> {
                 .into(),
                 other => other,
             })?;
-            let generation = profile.reactivate(&self.store()?, number)?;
+            let moved_aside = make_way(&profile, in_the_way)?;
+            let choice = Choice {
+                explicit: Some(state.channel.clone()),
+                configured,
+            };
+            let generation = profile.reactivate(&store, number, choice)?;
             let switched = before.as_deref() != Some(&generation.path);
             return Ok(Activated {
                 path: generation.path.clone(),
                 state,
                 generation,
                 switched,
+                moved_aside,
             });
         }
         let path = self.named_environment(name)?;
@@ -114,7 +152,14 @@ impl Project<'_> {
             explicit: Some(state.channel.clone()),
             configured,
         };
-        self.flip(&path, &state, Cause::Activate, choice)
+        self.flip(&path, &state, (Cause::Activate, choice), in_the_way)
+    }
+
+    /// The store, to be registered with: one of a newer version is left alone.
+    fn writable_store(&self) -> Result<Store, ActivateError> {
+        let store = self.store()?;
+        store.check_version()?;
+        Ok(store)
     }
 
     fn waiting(&self) {
@@ -127,19 +172,24 @@ impl Project<'_> {
         &self,
         path: &Path,
         state: &EnvironmentState,
-        cause: Cause,
-        choice: Choice,
+        (cause, choice): (Cause, Choice),
+        in_the_way: InTheWay,
     ) -> Result<Activated, ActivateError> {
-        let profile = self.profile();
+        let (profile, store) = (self.profile(), self.writable_store()?);
+        if in_the_way == InTheWay::Refuse {
+            profile.check_links()?;
+        }
         let _guard = profile.guard(|| self.waiting())?;
         let before = profile.active_path()?;
-        let (generation, _) = profile.activate(&self.store()?, path, state, cause, choice)?;
+        let moved_aside = make_way(&profile, in_the_way)?;
+        let (generation, _) = profile.activate(&store, path, state, cause, choice)?;
         profile.write_overlay(&self.overlay_folders())?;
         Ok(Activated {
             path: path.to_owned(),
             state: state.clone(),
             generation,
             switched: before.as_deref() != Some(path),
+            moved_aside,
         })
     }
 

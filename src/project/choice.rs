@@ -29,11 +29,18 @@ impl Project<'_> {
     /// What the configuration (flags aside) asks for, as text to compare with later.
     #[must_use]
     pub fn configured(&self) -> String {
-        let backend = &self.config.configured_backend;
-        match &self.config.configured_channel {
-            Some(channel) => format!("channel {}, backend {}", channel.value, backend.value.as_str()),
-            None => format!("backend {}", backend.value.as_str()),
+        let mut parts = vec![format!("backend {}", self.config.configured_backend.value.as_str())];
+        if let Some(channel) = &self.config.configured_channel {
+            parts.push(format!("channel {}", channel.value));
         }
+        for backend in Backend::ALL {
+            let channels = self.config.channels(backend);
+            if channels != [backend.default_channel()] {
+                let channels: Vec<&str> = channels.iter().map(Channel::as_str).collect();
+                parts.push(format!("{backend} from {}", channels.join(" or ")));
+            }
+        }
+        parts.join(", ")
     }
 
     /// The channels of every backend, and which of them have no lockfile.

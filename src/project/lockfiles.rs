@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Project;
 use crate::backend::Channel;
 use crate::digest::LockfileDigest;
-use crate::fsx::{self, PathError};
+use crate::fsx::{self, PathContext as _, PathError};
 use crate::key;
 use crate::lockfile::keys::{Keys, ParseKeysError};
 use crate::lockfile::text::{ParseError, ReadWarning, parse};
@@ -65,6 +65,20 @@ pub enum LockfileError {
     },
 }
 
+impl LockfileError {
+    /// Whether the document is sound, but follows a version that this program does not know.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        matches!(
+            self,
+            Self::Parse {
+                source: ParseError::LockVersion(_) | ParseError::Schema(_),
+                ..
+            }
+        )
+    }
+}
+
 /// A lockfile as it was read.
 #[derive(Debug, Clone)]
 pub struct ReadLockfile {
@@ -113,8 +127,8 @@ impl Project<'_> {
         read(self.lockfile_path(channel), channel)
     }
 
-    /// Every lockfile of the project with its name, sorted by name.
-    pub fn all_lockfiles(&self) -> Result<Vec<(String, ReadLockfile)>, LockfileError> {
+    /// The `<name>`s of `lockfiles/pylock.<name>.toml`, sorted.
+    fn lockfile_names(&self) -> Result<Vec<String>, LockfileError> {
         let folder = self.lockfiles_dir();
         let mut names: Vec<String> = match std::fs::read_dir(&folder) {
             Ok(entries) => entries
@@ -133,11 +147,20 @@ impl Project<'_> {
             }
         };
         names.sort();
+        Ok(names)
+    }
+
+    fn read_named(&self, name: &str) -> Result<Option<ReadLockfile>, LockfileError> {
+        // The file names its own channel; this one is for files that other tools wrote.
+        let channel = name.parse().unwrap_or_else(|_| Channel::pip());
+        read(self.lockfiles_dir().join(format!("pylock.{name}.toml")), &channel)
+    }
+
+    /// Every lockfile of the project with its name, sorted by name.
+    pub fn all_lockfiles(&self) -> Result<Vec<(String, ReadLockfile)>, LockfileError> {
         let mut found = Vec::new();
-        for name in names {
-            // The file names its own channel; this one is for files that other tools wrote.
-            let channel = name.parse().unwrap_or_else(|_| Channel::pip());
-            if let Some(lockfile) = read(folder.join(format!("pylock.{name}.toml")), &channel)? {
+        for name in self.lockfile_names()? {
+            if let Some(lockfile) = self.read_named(&name)? {
                 found.push((name, lockfile));
             }
         }
@@ -170,13 +193,40 @@ impl Project<'_> {
         Keys::parse(&text).map_err(|source| LockfileError::Keys { path, source })
     }
 
-    /// Writes the keys of one lockfile into `keys.json`, where they change.
-    pub fn write_keys(&self, name: &str, lockfile: &ReadLockfile) -> Result<(), LockfileError> {
-        // A garbled file is replaced: everything in it can be computed from the lockfiles.
-        let mut keys = self.read_keys().unwrap_or_default();
-        keys.set(name, keys_of(lockfile)?);
-        let text = keys.to_text();
+    /// Writes a lockfile and the keys of all lockfiles, where they change; returns whether the lockfile did. One process
+    /// at a time: `keys.json` holds the keys of all of them.
+    pub fn save_lockfile(&self, channel: &Channel, lockfile: &Lockfile) -> Result<(ReadLockfile, bool), LockfileError> {
+        let folder = self.lockfiles_dir();
+        fsx::create_dir_all(&folder)?;
+        // The folder itself is guarded, so that no file of ours lies among those that are committed. Where the file
+        // system cannot do that, each file is still whole.
+        let guard = std::fs::File::open(&folder).at("open", &folder)?;
+        guard.lock().ok();
+        let (read, changed) = write(&self.lockfile_path(channel), lockfile)?;
+        self.write_keys()?;
+        Ok((read, changed))
+    }
+
+    /// Writes `keys.json` from all lockfiles that can be read, where it changes. Entries of a lockfile that cannot be read
+    /// stay as they are; those of one that is gone go.
+    fn write_keys(&self) -> Result<(), LockfileError> {
         let path = self.keys_path();
+        // A garbled file is replaced: all that it says can be computed from the lockfiles.
+        let old = match self.read_keys() {
+            Err(error @ LockfileError::Path(_)) => return Err(error),
+            other => other.unwrap_or_default(),
+        };
+        let mut keys = Keys::default();
+        for name in self.lockfile_names()? {
+            let read = self.read_named(&name);
+            match read.and_then(|read| read.map(|read| keys_of(&read)).transpose()) {
+                Ok(Some(found)) => keys.set(&name, found),
+                Ok(None) => {}
+                Err(error @ LockfileError::Path(_)) => return Err(error),
+                Err(_) => keys.keep(&name, &old),
+            }
+        }
+        let text = keys.to_text();
         if fsx::read_if_exists(&path)?.as_deref() != Some(text.as_bytes()) {
             fsx::write_durable(&path, text.as_bytes())?;
         }
@@ -223,7 +273,7 @@ fn from_bytes(path: PathBuf, bytes: Vec<u8>, channel: &Channel) -> Result<ReadLo
 }
 
 /// Writes a lockfile, where its bytes change, and reads it back. Returns whether it was written.
-pub fn write(path: &Path, lockfile: &Lockfile) -> Result<(ReadLockfile, bool), LockfileError> {
+fn write(path: &Path, lockfile: &Lockfile) -> Result<(ReadLockfile, bool), LockfileError> {
     let text = lockfile.to_text();
     let changed = fsx::read_if_exists(path)?.as_deref() != Some(text.as_bytes());
     if changed {

@@ -68,7 +68,9 @@ impl Project<'_> {
         };
         let settings = PipSettings::read(around)?;
         let declared: Vec<Url> = config.indexes.iter().map(|index| index.url.clone()).collect();
-        settings.check_extra(&declared)?;
+        if !config.offline {
+            settings.check_extra(&declared)?;
+        }
         let cache = Cache::new(config.cache_dir()?);
         let asked: Vec<pip::Given<String>> = config
             .index_url
@@ -120,10 +122,14 @@ impl Project<'_> {
         })
     }
 
+    /// Offline, only what was asked earlier counts: no interpreter is started for an index that may not be asked.
     /// What the interpreter's pip reports; where it has none, what any other interpreter's reports.
     fn builtin_index(&self, cache: &Cache, interpreter: Option<&Interpreter>) -> Result<Option<String>, NetworkError> {
         let ask = |interpreter: &Interpreter| -> Result<Option<String>, NetworkError> {
             builtin::cached(cache, &interpreter.real_path, || {
+                if self.config.offline {
+                    return Ok(None);
+                }
                 // An interpreter that cannot answer is one without an index, not a failure.
                 Ok(interpreter
                     .ask(builtin::SNIPPET, ASK_LIMIT)

@@ -14,7 +14,7 @@ use crate::lockfile::staleness::{Difference, Wanted};
 use crate::lockfile::{LockedTarget, Lockfile, SelectError, Selected};
 use crate::pep::Version;
 use crate::python::{self, Interpreter, Mismatch, PatchMismatch};
-use crate::target::PythonMinor;
+use crate::target::{Platform, PythonMinor, Target};
 
 /// Why nothing can be planned.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,17 @@ pub enum PlanError {
     /// No interpreter.
     #[error("no usable Python")]
     Python(#[from] python::Error),
+    /// No interpreter of this machine is one that the lockfile is for.
+    #[error("no Python of this machine fits the lockfile {}", path.display())]
+    NoInterpreter {
+        /// The lockfile.
+        path: std::path::PathBuf,
+        /// The Pythons that the lockfile has wheels for.
+        pythons: Vec<PythonMinor>,
+        /// What was found instead.
+        #[source]
+        source: Box<python::Error>,
+    },
     /// The lockfile has nothing for this interpreter.
     #[error(
         "the lockfile {} has nothing for {} (Python {})",
@@ -179,6 +190,13 @@ pub fn target_for<'a>(lockfile: &'a Lockfile, interpreter: &Interpreter) -> Resu
     best.ok_or(mismatch)
 }
 
+/// The Pythons that a lockfile has wheels for, each once.
+fn pythons_of(lockfile: &ReadLockfile) -> Vec<PythonMinor> {
+    let targets = lockfile.lockfile.targets.iter();
+    let pythons: std::collections::BTreeSet<_> = targets.map(|locked| locked.target.python).collect();
+    pythons.into_iter().collect()
+}
+
 impl Project<'_> {
     /// Plans the environment of the chosen channel, locking first where that is needed and allowed.
     pub fn plan(&self, chosen: Chosen, options: PlanOptions) -> Result<Plan, PlanError> {
@@ -188,6 +206,8 @@ impl Project<'_> {
         plan.relocked = relocked;
         warnings.append(&mut plan.warnings);
         if let Some(decision) = &plan.chosen.decision {
+            // Never silently CPU.
+            warnings.extend(decision.fell_back().then(|| decision.message.clone()));
             warnings.extend(decision.warnings.iter().cloned());
         }
         plan.warnings = warnings;
@@ -233,7 +253,9 @@ impl Project<'_> {
         })
     }
 
-    fn current_lockfile(
+    /// The lockfile of a channel, written first where it is missing or stale and may be written; whether it was, and
+    /// what should be said.
+    pub fn current_lockfile(
         &self,
         channel: &Channel,
         options: PlanOptions,
@@ -269,30 +291,10 @@ impl Project<'_> {
             .map(|text| requirement(text))
             .collect::<Result<Vec<_>, _>>()
             .map_err(RelockError::from)?;
-        let config = self.config;
-        // The project's own lists count where it has any; a list that it leaves out is the lockfile's.
-        let targets = (!config.python_versions.is_empty() || !config.platforms.is_empty()).then(|| {
-            let locked = || existing.lockfile.targets.iter().map(|locked| locked.target);
-            let mut pythons = config.python_versions.clone();
-            let mut platforms = config.platforms.clone();
-            if pythons.is_empty() {
-                pythons = locked().map(|target| target.python).collect();
-            }
-            if platforms.is_empty() {
-                platforms = locked().map(|target| target.platform).collect();
-            }
-            let pairs = platforms.iter().flat_map(|platform| {
-                pythons.iter().map(|python| crate::target::Target {
-                    python: *python,
-                    platform: *platform,
-                })
-            });
-            pairs.collect::<Vec<_>>()
-        });
         let mut differences = existing.lockfile.staleness(&Wanted {
             requirements: &requirements,
             channel: Some(channel),
-            targets: targets.as_deref(),
+            targets: self.wanted_targets(&existing.lockfile).as_deref(),
         });
         for locked in &existing.lockfile.targets {
             let wanted = self.pinned_python(locked.target.python);
@@ -307,16 +309,59 @@ impl Project<'_> {
         Ok(differences)
     }
 
+    /// The targets that the project's own lists ask for; none where it has no list and the lockfile's targets will do.
+    /// Where it lists both Pythons and platforms, every pair is wanted; where it lists one of them, a Python without
+    /// wheels for a platform was left out when the file was made, and is not missed.
+    fn wanted_targets(&self, lockfile: &Lockfile) -> Option<Vec<Target>> {
+        let (pythons, platforms) = (&self.config.python_versions, &self.config.platforms);
+        let locked: Vec<Target> = lockfile.targets.iter().map(|locked| locked.target).collect();
+        let pair = |platform: &Platform, python: &PythonMinor| Target {
+            python: *python,
+            platform: *platform,
+        };
+        let pairs = |platforms: &[Platform], pythons: &[PythonMinor]| -> Vec<Target> {
+            platforms
+                .iter()
+                .flat_map(|platform| pythons.iter().map(|python| pair(platform, python)))
+                .collect()
+        };
+        match (pythons.is_empty(), platforms.is_empty()) {
+            (true, true) => None,
+            (false, false) => Some(pairs(platforms, pythons)),
+            (false, true) => {
+                let mut wanted: Vec<Target> = locked
+                    .iter()
+                    .copied()
+                    .filter(|target| pythons.contains(&target.python))
+                    .collect();
+                let has = |python: &PythonMinor| locked.iter().any(|target| target.python == *python);
+                let of: Vec<Platform> = locked.iter().map(|target| target.platform).take(1).collect();
+                let missing: Vec<PythonMinor> = pythons.iter().copied().filter(|python| !has(python)).collect();
+                wanted.extend(pairs(&of, &missing));
+                Some(wanted)
+            }
+            (true, false) => {
+                let mut wanted: Vec<Target> = locked
+                    .iter()
+                    .copied()
+                    .filter(|target| platforms.contains(&target.platform))
+                    .collect();
+                let has = |platform: &Platform| locked.iter().any(|target| target.platform == *platform);
+                let of: Vec<PythonMinor> = locked.iter().map(|target| target.python).take(1).collect();
+                let missing: Vec<Platform> = platforms.iter().copied().filter(|platform| !has(platform)).collect();
+                wanted.extend(pairs(&missing, &of));
+                Some(wanted)
+            }
+        }
+    }
+
     /// The patch level that `[tool.flambeau] python` pins for a minor version. Other ways to ask for a Python choose an
     /// interpreter and leave keys alone.
     #[must_use]
     pub fn pinned_python(&self, python: PythonMinor) -> Option<Version> {
-        let request = self.config.python.as_ref()?;
-        let in_project = matches!(&request.origin, Origin::File(path, _) if path.ends_with("pyproject.toml"));
-        match &request.value {
+        match self.config.project_python.as_ref()? {
             python::Request::Version { version, freethreaded }
-                if in_project
-                    && version.release().len() >= 3
+                if version.release().len() >= 3
                     && version.release()[1] == u64::from(python.minor)
                     && *freethreaded == python.freethreaded =>
             {
@@ -332,25 +377,25 @@ impl Project<'_> {
 
     pub(super) fn interpreter(&self, lockfile: &ReadLockfile) -> Result<Interpreter, PlanError> {
         let fits = |interpreter: &Interpreter| target_for(&lockfile.lockfile, interpreter).is_ok();
-        Ok(self.finder().find(self.request(), &fits)?)
+        self.finder().find(self.request(), &fits).map_err(|error| match error {
+            // Whoever names no version is told which ones would do.
+            python::Error::NotFound { wanted: None, .. } => PlanError::NoInterpreter {
+                path: lockfile.path.clone(),
+                pythons: pythons_of(lockfile),
+                source: Box::new(error),
+            },
+            error => error.into(),
+        })
     }
 }
 
 fn no_target(lockfile: &ReadLockfile, interpreter: &Interpreter, mismatch: Option<Mismatch>) -> PlanError {
-    let mut pythons: Vec<PythonMinor> = lockfile
-        .lockfile
-        .targets
-        .iter()
-        .map(|locked| locked.target.python)
-        .collect();
-    pythons.sort();
-    pythons.dedup();
     match mismatch {
         Some(source) => PlanError::NoTarget {
             path: lockfile.path.clone(),
             program: interpreter.path.clone(),
             version: interpreter.version.to_string(),
-            pythons,
+            pythons: pythons_of(lockfile),
             source: Box::new(source),
         },
         None => PlanError::Stale {

@@ -208,6 +208,10 @@ impl Project<'_> {
         if let Some(found) = self.find_environment(plan)? {
             return Ok(found);
         }
+        if store.has(Shelf::Envs, &name) {
+            let message = "the environment was not on disk for certain when this machine went down; verifying it";
+            self.reporter.event(Event::Warning { message });
+        }
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         let compiler = Compiler {
             python: python.program.clone(),
@@ -228,10 +232,6 @@ impl Project<'_> {
         let (mut members, downloaded) = self.trees(plan, &trees, workers)?;
         members.push(trees.runtime()?);
         drop(compilers);
-        if store.has(Shelf::Envs, &name) {
-            // Visible, but not trusted after a crash: its trees were verified above, so it is composed again.
-            store.discard(Shelf::Envs, &name)?;
-        }
         let mode = match self.config.link_mode {
             None | Some(config::LinkMode::Symlink) => LinkMode::Symlink,
             Some(config::LinkMode::Hardlink) => LinkMode::Hardlink,

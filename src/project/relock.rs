@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Project;
-use super::lockfiles::{self, LockfileError, ReadLockfile, requirement};
+use super::lockfiles::{LockfileError, ReadLockfile, requirement};
 use super::network::{Network, NetworkError};
 use super::torch_backend;
 use crate::backend::{Backend, Channel, is_family};
@@ -174,6 +174,8 @@ impl Project<'_> {
         let (existing, mut warnings) = match self.read_lockfile(channel) {
             Ok(existing) => (existing.map(|existing| existing.lockfile), Vec::new()),
             Err(error @ LockfileError::Path(_)) => return Err(error.into()),
+            // What a newer program wrote is not for this one to replace.
+            Err(error) if error.is_newer() => return Err(error.into()),
             Err(error) => (None, vec![format!("{error}; it is made anew")]),
         };
         let texts = self.requirements_for(existing.as_ref(), &request.requirements);
@@ -254,8 +256,7 @@ impl Project<'_> {
             locked.python_pinned = self.pinned_python(locked.target.python).is_some();
         }
         lockfile.head = existing.map(|existing| existing.head).unwrap_or_default();
-        let (read, changed) = lockfiles::write(&self.lockfile_path(channel), &lockfile)?;
-        self.write_keys(&channel.lockfile_name(), &read)?;
+        let (read, changed) = self.save_lockfile(channel, &lockfile)?;
         Ok(Relocked {
             read,
             changed,
@@ -291,16 +292,19 @@ impl Project<'_> {
             return Ok(locked.iter().map(|locked| locked.target).collect());
         }
         let mut known: Vec<PythonMinor> = locked.iter().map(|locked| locked.target.python).collect();
+        let mut stored: Vec<Platform> = locked.iter().map(|locked| locked.target.platform).collect();
+        stored.sort();
+        stored.dedup();
         let explicit = !pythons.is_empty();
         if explicit {
             known = pythons;
         } else if known.is_empty() {
             known = DEFAULT_PYTHONS.map(PythonMinor::new).to_vec();
         }
-        let platforms = if platforms.is_empty() {
-            vec![default_platform()]
-        } else {
-            platforms
+        let platforms = match (platforms.is_empty(), stored.is_empty()) {
+            (false, _) => platforms,
+            (true, false) => stored,
+            (true, true) => vec![default_platform()],
         };
         let mut targets: Vec<Target> = platforms
             .iter()

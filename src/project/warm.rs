@@ -30,6 +30,15 @@ pub struct Fetched {
     pub missing: Vec<Missing>,
 }
 
+/// What keeps environments.
+#[derive(Debug, Clone, Default)]
+pub struct Roots {
+    /// By the environment's path: the projects and generations that name it.
+    pub of: BTreeMap<PathBuf, Vec<String>>,
+    /// Projects that could not be read, and why.
+    pub problems: Vec<String>,
+}
+
 impl Project<'_> {
     /// Brings the wheels of some targets of a lockfile into the cache, whether their trees are in the store or not.
     pub fn fetch(&self, read: &ReadLockfile, targets: &[Target], dry_run: bool) -> Result<Fetched, RealiseError> {
@@ -93,9 +102,10 @@ impl Project<'_> {
         self.not_cached(&without_tree)
     }
 
-    /// Why each environment is kept: the projects and generations that name it.
-    pub fn roots(&self) -> Result<BTreeMap<PathBuf, Vec<String>>, ActivateError> {
-        let mut roots: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    /// Why each environment is kept: the projects and generations that name it. A project that cannot be read is told
+    /// among the problems: it may hold roots that are not known here, so nothing may be collected on this answer alone.
+    pub fn roots(&self) -> Result<Roots, ActivateError> {
+        let mut roots = Roots::default();
         let folder = self.store()?.roots_dir();
         let entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries,
@@ -109,7 +119,11 @@ impl Project<'_> {
             let Ok(project) = std::fs::read_link(&link) else {
                 continue;
             };
-            roots_of(&project, &mut roots)?;
+            if let Err(error) = roots_of(&project, &mut roots.of) {
+                roots
+                    .problems
+                    .push(format!("the project {} cannot be read: {error}", project.display()));
+            }
         }
         Ok(roots)
     }

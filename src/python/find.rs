@@ -115,10 +115,7 @@ impl Finder {
         match request {
             Some(Request::Path(path)) => return self.at(path),
             Some(Request::Name(name)) => {
-                let path = self.named(name).ok_or_else(|| Error::NotFound {
-                    wanted: Some(name.clone()),
-                    passed: Vec::new(),
-                })?;
+                let path = self.named(name).ok_or_else(|| self.not_found(request, Vec::new()))?;
                 return self.at(&path);
             }
             _ => {}
@@ -150,10 +147,25 @@ impl Finder {
             };
             passed.push(Passed { path: candidate, why });
         }
-        best.ok_or_else(|| Error::NotFound {
+        best.ok_or_else(|| self.not_found(request, passed))
+    }
+
+    /// The failure to find something: with what was passed over, or else with all that is here.
+    fn not_found(&self, request: Option<&Request>, mut passed: Vec<Passed>) -> Error {
+        if passed.is_empty() {
+            passed = self
+                .list()
+                .into_iter()
+                .map(|found| Passed {
+                    why: format!("Python {}", found.version),
+                    path: found.path,
+                })
+                .collect();
+        }
+        Error::NotFound {
             wanted: request.map(ToString::to_string),
             passed,
-        })
+        }
     }
 
     /// Every usable interpreter, in the order of the places, each once.

@@ -219,7 +219,7 @@ fn what_cannot_be_used_says_why() {
     );
     assert_eq!(
         machine.find(&finder, "nothing").expect_err("absent"),
-        "found no Python nothing"
+        "found no Python nothing; passed over: e/python3.11 (Python 3.11.0)"
     );
 }
 

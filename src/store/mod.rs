@@ -225,6 +225,22 @@ impl Store {
         Ok(true)
     }
 
+    /// Publishes a staged object in the place of a visible one, which is never missing in between and is in the
+    /// staging folder afterwards. For an environment that a crash may have damaged, while processes run in it.
+    pub fn replace(&self, staging: &Staging, shelf: Shelf, name: &str, sync: Sync) -> Result<(), StoreError> {
+        seal_below(staging.path())?;
+        if sync == Sync::Full {
+            self.sync_file_system()?;
+        }
+        let target = self.path(shelf, name);
+        // Both folders change their parent, which is refused for a read-only one.
+        set_mode(&target, 0o755)?;
+        exchange(staging.path(), &target)?;
+        set_mode(&target, 0o555)?;
+        self.write_record(shelf, name, sync == Sync::Full)?;
+        Ok(())
+    }
+
     /// Takes an object out of sight and deletes it. Only for objects found damaged, under their guard.
     pub fn discard(&self, shelf: Shelf, name: &str) -> Result<(), StoreError> {
         let path = self.path(shelf, name);
@@ -282,6 +298,21 @@ impl Drop for Staging {
             fsx::remove_tree(path).ok();
         }
     }
+}
+
+/// Swaps two folders in one step; where the file system cannot, in two.
+fn exchange(new: &Path, old: &Path) -> Result<(), PathError> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        if renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).is_ok() {
+            return Ok(());
+        }
+    }
+    let aside = new.with_extension("aside");
+    std::fs::rename(old, &aside).at("take away", old)?;
+    std::fs::rename(new, old).at("publish", old)?;
+    std::fs::rename(&aside, new).at("take away", &aside)
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), PathError> {
@@ -352,6 +383,26 @@ mod tests {
         );
         assert_eq!(std::fs::read_dir(store.root().join("tmp")).expect("tmp").count(), 0);
         assert_eq!(store.trust(Shelf::Envs, "e").expect("a record"), Trust::Synced);
+    }
+
+    #[test]
+    fn a_replaced_object_is_new_and_the_old_one_is_gone() {
+        let (_folder, store) = store();
+        for body in ["1", "2"] {
+            let staging = store.stage().expect("a staging");
+            std::fs::write(staging.path().join("file"), body).expect("a file");
+            if body == "1" {
+                store.commit(staging, Shelf::Envs, "e", Sync::Lazy).expect("committed");
+            } else {
+                store.replace(&staging, Shelf::Envs, "e", Sync::Full).expect("replaced");
+                drop(staging);
+            }
+        }
+        let path = store.path(Shelf::Envs, "e");
+        assert_eq!(std::fs::read(path.join("file")).expect("there"), b"2");
+        assert_eq!(mode(&path), 0o555);
+        assert_eq!(store.trust(Shelf::Envs, "e").expect("a record"), Trust::Synced);
+        assert_eq!(std::fs::read_dir(store.root().join("tmp")).expect("tmp").count(), 0);
     }
 
     #[test]

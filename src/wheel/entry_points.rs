@@ -156,16 +156,32 @@ impl Script {
     }
 }
 
-/// The installed form of a `.data/scripts` file: where its first line asks for Python (`#!python`, `#!pythonw`), that
-/// line is replaced by [`SCRIPT_HEAD`]; anything else is kept to the byte.
+/// The first line of a Python script that a wheel brings (`.data/scripts`). It is one line, so that everything below
+/// stays where it was: a coding line in line 2, a docstring, `from __future__`. It starts the `python` beside the
+/// script, or beside what a link to the script leads to. Every system with glibc 2.28 has an `env` that knows `-S`, and
+/// the line is shorter than the 127 bytes that older kernels read.
+pub const SCRIPT_LINE: &str = concat!(
+    "#!/usr/bin/env -S sh -c 'p=${0%/*};[ -h \"$0\" ]&&p=$(readlink -f \"$0\")&&p=${p%/*};",
+    "exec \"$p/python\" \"$0\" \"$@\"'\n"
+);
+
+/// How many bytes of a script [`is_python_script`] needs.
+pub const SCRIPT_START: usize = "#!python".len();
+
+/// Whether a `.data/scripts` file asks for the environment's Python (PEP 427: `#!python`, `#!pythonw`).
 #[must_use]
-pub fn rewrite_script(contents: &[u8]) -> Option<Vec<u8>> {
-    let rest = contents.strip_prefix(b"#!python")?;
-    let end = rest
+pub fn is_python_script(start: &[u8]) -> bool {
+    start.starts_with(b"#!python")
+}
+
+/// The installed form of such a script: its first line is replaced by [`SCRIPT_LINE`], the rest is kept to the byte.
+#[must_use]
+pub fn rewrite_script(contents: &[u8]) -> Vec<u8> {
+    let end = contents
         .iter()
         .position(|byte| *byte == b'\n')
-        .map_or(rest.len(), |newline| newline + 1);
-    Some([SCRIPT_HEAD.as_bytes(), &rest[end..]].concat())
+        .map_or(contents.len(), |newline| newline + 1);
+    [SCRIPT_LINE.as_bytes(), &contents[end..]].concat()
 }
 
 #[cfg(test)]
@@ -207,10 +223,15 @@ mod tests {
     }
 
     #[test]
-    fn only_python_scripts_are_rewritten() {
-        let body = rewrite_script(b"#!python -u\nprint(1)\n").expect("rewritten");
-        assert!(body.ends_with(b"'''\nprint(1)\n"));
-        assert_eq!(rewrite_script(b"#!/bin/sh\necho\n"), None);
-        assert!(rewrite_script(b"#!pythonw").is_some());
+    fn only_the_first_line_of_python_scripts_changes() {
+        assert!(is_python_script(b"#!python -u\n") && is_python_script(b"#!pythonw"));
+        assert!(!is_python_script(b"#!/bin/sh\n") && !is_python_script(b""));
+        let body = rewrite_script(b"#!python -u\n# -*- coding: latin-1 -*-\nprint(1)\n");
+        assert_eq!(
+            body,
+            [SCRIPT_LINE.as_bytes(), b"# -*- coding: latin-1 -*-\nprint(1)\n"].concat()
+        );
+        assert_eq!(rewrite_script(b"#!pythonw"), SCRIPT_LINE.as_bytes());
+        assert!(SCRIPT_LINE.len() <= 127, "{}", SCRIPT_LINE.len());
     }
 }

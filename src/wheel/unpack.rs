@@ -366,21 +366,38 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
         })
     }
 
+    fn is_python_script(&self, placement: &Placement<'_>) -> Result<bool, UnpackError> {
+        let mut start = Vec::with_capacity(entry_points::SCRIPT_START);
+        self.archive
+            .reader(placement.entry)?
+            .take(entry_points::SCRIPT_START as u64)
+            .read_to_end(&mut start)
+            .map_err(|source| ArchiveError::Damaged {
+                name: placement.entry.name.clone(),
+                source,
+            })?;
+        Ok(entry_points::is_python_script(&start))
+    }
+
     fn write_member(&self, placement: &Placement<'_>, root: &Path) -> Result<FileRow, UnpackError> {
         let row = self.record.get(&placement.source);
         let mismatch = || UnpackError::Mismatch(placement.source.to_string());
-        if placement.script {
+        if placement.script && self.is_python_script(placement)? {
             let contents = self.archive.read(placement.entry, METADATA_MAX)?;
             let mut hasher = RowHasher::new(row);
             hasher.update(&contents);
             if !hasher.finish(row).1 {
                 return Err(mismatch());
             }
-            let contents = entry_points::rewrite_script(&contents).unwrap_or(contents);
-            return write_new(root, placement.path.clone(), &contents, true);
+            return write_new(
+                root,
+                placement.path.clone(),
+                &entry_points::rewrite_script(&contents),
+                true,
+            );
         }
         let target = root.join(&placement.path);
-        let executable = placement.entry.executable;
+        let executable = placement.script || placement.entry.executable;
         let mut file = fsx::create_store_file(&target, executable)?;
         let mut reader = self.archive.reader(placement.entry)?;
         let mut hasher = RowHasher::new(row);

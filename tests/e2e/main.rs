@@ -6,4 +6,19 @@
 #[allow(dead_code, reason = "a tool box: some tools wait for the tests that need them")]
 mod support;
 
+mod activate;
+mod build;
+mod concurrency;
+mod detect;
+mod failures;
+mod hash;
+mod interpreter;
+mod json;
+mod list;
+mod lock;
+mod offline;
+mod overlay;
+mod run;
+mod status;
+mod steps;
 mod support_selftest;

@@ -24,13 +24,14 @@ def pin():
                 break
     except OSError:
         return
+    _rebase_executable(real)
     if real != prefix:
         _rebase(prefix, real)
     else:
         # The second time, site has added the resolved folder beside the one that was resolved the first time.
         sys.path[:] = dict.fromkeys(sys.path)
     _overlay(prefix, real)
-    argv = getattr(sys, "orig_argv", ())
+    argv = getattr(sys, "orig_argv", None) or _command_line()
     if "install" in argv or "uninstall" in argv:
         _refuse_pip(argv, real)
 
@@ -56,6 +57,13 @@ def _take_lease(real):
     _leased = real
 
 
+def _rebase_executable(real):
+    # However Python was started (a relative path, a link elsewhere): children start from the resolved environment.
+    folder, name = os.path.split(sys.executable or "")
+    if name and folder != real + "/bin" and os.path.realpath(folder) == real + "/bin":
+        sys.executable = real + "/bin/" + name
+
+
 def _rebase(prefix, real):
     inside = prefix + "/"
 
@@ -65,23 +73,29 @@ def _rebase(prefix, real):
     if sys.exec_prefix == prefix:
         sys.exec_prefix = real
     sys.prefix = real
-    sys.executable = moved(sys.executable or "")
     sys.path[:] = dict.fromkeys(moved(path) if type(path) is str else path for path in sys.path)
     for path in [path for path in sys.path_importer_cache if path.startswith(inside)]:
         sys.path_importer_cache.pop(path, None)
 
 
 def _overlay(prefix, real):
-    paths = []
+    # The variable is `<environment>|<project>|<path>:<path>`: one environment serves many projects, and a project's
+    # own folders must not reach another project's Python.
+    owner, project, given = (os.environ.get("FLAMBEAU_OVERLAY", "") + "||").split("|")[:3]
     name = os.path.basename(real)
-    if prefix != real:
-        project = os.path.dirname(prefix)
+    paths = []
+    if prefix != real and os.path.basename(prefix) == ".venv":
+        here = os.path.realpath(os.path.dirname(prefix))
+        if project != here:
+            owner, project = None, here
         try:
-            with open(project + "/.flambeau/overlay.pth", encoding="utf-8", errors="surrogateescape") as file:
-                paths = [os.path.normpath(os.path.join(project, line)) for line in file.read().splitlines() if line]
+            with open(here + "/.flambeau/overlay.pth", encoding="utf-8", errors="surrogateescape") as file:
+                # Somebody else's file decides nothing about what this user runs.
+                if os.fstat(file.fileno()).st_uid in (0, os.geteuid()):
+                    lines = file.read().splitlines()
+                    paths = [os.path.normpath(os.path.join(here, line)) for line in lines if line]
         except OSError:
             pass
-    owner, _, given = os.environ.get("FLAMBEAU_OVERLAY", "").partition("|")
     if owner == name:
         paths = [path for path in given.split(os.pathsep) if path] + paths
     paths = [path for path in dict.fromkeys(paths) if path not in sys.path]
@@ -90,7 +104,16 @@ def _overlay(prefix, real):
         at = next((i for i, path in enumerate(sys.path) if path.startswith(real + "/")), len(sys.path))
         sys.path[at:at] = paths
         # Child processes start from the resolved environment, which no longer knows the project.
-        os.environ["FLAMBEAU_OVERLAY"] = name + "|" + os.pathsep.join(paths)
+        os.environ["FLAMBEAU_OVERLAY"] = name + "|" + project + "|" + os.pathsep.join(paths)
+
+
+def _command_line():
+    # Python 3.9 has no sys.orig_argv, and sys.argv leaves out what follows -m.
+    try:
+        with open("/proc/self/cmdline", "rb") as file:
+            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+    except OSError:
+        return [sys.executable] + list(getattr(sys, "argv", ()))
 
 
 def _refuse_pip(argv, real):

@@ -22,11 +22,13 @@ def bytecode(path, name):
 
 def main():
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
+    replies.write(b"+")
+    replies.flush()
     for line in requests:
         path, name = (bytes.fromhex(field.decode()) for field in line.split())
         try:
             body = bytecode(path, name.decode())
-        except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+        except (SyntaxError, ValueError, RecursionError, OverflowError):
             body = b""
         replies.write(len(body).to_bytes(4, "little") + body)
         replies.flush()

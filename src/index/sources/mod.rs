@@ -88,7 +88,7 @@ impl fmt::Display for Place {
             Self::Channel(url) => write!(formatter, "the channel's index {}", ShownUrl::from(url)),
             Self::Private(name, url) => write!(formatter, "the index `{name}` ({})", ShownUrl::from(url)),
             Self::Package(url) => write!(formatter, "the package index {}", ShownUrl::from(url)),
-            Self::Links => formatter.write_str("the find-links locations"),
+            Self::Links => formatter.write_str("pip's find-links (no-index is set)"),
             Self::Nowhere => formatter.write_str("a package index (none is configured)"),
         }
     }
@@ -153,7 +153,8 @@ impl Sources {
     pub fn place(&self, name: &PackageName) -> Result<Place, Error> {
         Ok(match (self.route(name)?, &self.package) {
             (Route::Index(_, place), _) => place,
-            (Route::Package, _) if self.no_index => Place::Links,
+            (Route::Package, _) if self.no_index && !self.links.is_empty() => Place::Links,
+            (Route::Package, _) if self.no_index => Place::Nowhere,
             (Route::Package, Some(index)) => Place::Package(index.url().clone()),
             (Route::Package, None) => Place::Nowhere,
         })
@@ -208,6 +209,7 @@ impl Sources {
         let found = (!self.links.is_empty()).then(|| self.links.page(name)).transpose()?;
         let found = found.filter(|page| !page.wheels.is_empty());
         let listed = match &self.package {
+            _ if self.no_index && self.links.is_empty() => return Err(Error::NoIndex { name: name.clone() }),
             _ if self.no_index => None,
             Some(index) => ask(index, name)?,
             // Links alone may be enough for a name; without them there is nothing to ask.

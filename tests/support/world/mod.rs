@@ -8,6 +8,7 @@
 //! `PATH` leads to fake tools and to links to a shell, the core utilities and one Python, so that no `nvidia-smi` and
 //! no pip configuration of the machine is found. Folders that the program made read-only are removed all the same.
 
+mod environment;
 mod output;
 mod python;
 mod snapshot;
@@ -20,9 +21,10 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub(crate) use self::environment::{hints, text};
 pub(crate) use self::output::Output;
 pub(crate) use self::python::Python;
-pub(crate) use self::snapshot::tree_snapshot;
+pub(crate) use self::snapshot::{TreeSnapshot, tree_snapshot};
 use super::server::Server;
 
 /// Real tools that scripts and launchers may call.

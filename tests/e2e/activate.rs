@@ -1,0 +1,6 @@
+//! `activate`: one flip, nothing else, and nobody who is running notices.
+
+mod flips;
+mod in_the_way;
+mod names;
+mod running;
