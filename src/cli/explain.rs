@@ -6,7 +6,7 @@
 
 use std::error::Error as StdError;
 
-use super::explain_from::{foreign, from};
+use super::explain_from::{export, foreign, from};
 use crate::config::ConfigError;
 use crate::env::build::BuildError;
 use crate::env::bytecode::BytecodeError;
@@ -21,6 +21,7 @@ use crate::lockfile::SelectError;
 use crate::lockfile::foreign::ForeignError;
 use crate::profile::ProfileError;
 use crate::project::activate::ActivateError;
+use crate::project::export::ExportError;
 use crate::project::from::FromError;
 use crate::project::lockfiles::LockfileError;
 use crate::project::network::NetworkError;
@@ -54,6 +55,7 @@ macro_rules! failures {
 failures!(
     ActivateError,
     ConfigError,
+    ExportError,
     FromError,
     LockfileError,
     PathError,
@@ -98,6 +100,7 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 fn known(error: &(dyn StdError + 'static)) -> Option<Advice> {
     None.or_else(|| find::<RealiseError>(error).and_then(realise))
         .or_else(|| find::<PlanError>(error).and_then(plan))
+        .or_else(|| find::<ExportError>(error).and_then(export))
         .or_else(|| find::<FromError>(error).and_then(from))
         .or_else(|| find::<ForeignError>(error).map(foreign))
         .or_else(|| find::<RelockError>(error).and_then(relock))

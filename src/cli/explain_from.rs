@@ -1,11 +1,24 @@
-//! What to do next where a file of another tool (`--from`) cannot be installed from.
+//! What to do next where a file of another tool (`--from`) cannot be installed from, or a file for other tools
+//! (`export`) cannot be made.
 
 use super::explain::{Advice, advice, lockfile, network, plan};
 use crate::error::Kind;
 use crate::lockfile::foreign::{ForeignError, LineProblem, SourceForm};
+use crate::project::export::ExportError;
 use crate::project::from::FromError;
 use crate::project::lockfiles::LockfileError;
 use crate::project::plan::PlanError;
+
+pub(super) fn export(error: &ExportError) -> Option<Advice> {
+    match error {
+        ExportError::Network(inner) => network(inner),
+        ExportError::Unlisted { .. } => Some(advice(
+            Kind::Network,
+            ["the index may have dropped the file; `flambeau lock --upgrade` locks what it has now"],
+        )),
+        ExportError::Index { .. } | ExportError::Select { .. } => None,
+    }
+}
 
 pub(super) fn from(error: &FromError) -> Option<Advice> {
     match error {

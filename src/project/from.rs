@@ -9,6 +9,7 @@
 //! libraries get one key; else on this machine's own floor.
 //! The channel is the one that is asked for, else the one in torch's version or URL, else `pip`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::Project;
@@ -28,7 +29,7 @@ use crate::pep::{ExtraName, GroupName, MarkerTree, PackageName, Version, WheelFi
 use crate::profile::{Cause, Choice};
 use crate::python::Interpreter;
 use crate::resolve::BoxError;
-use crate::target::{Platform, Target};
+use crate::target::{Platform, PythonMinor, Target};
 
 /// How many file names a message lists.
 const SHOWN: usize = 4;
@@ -235,9 +236,25 @@ impl Project<'_> {
         if read.foreign.ours().is_some() {
             return self.plan_ours(read);
         }
-        let interpreter = self.interpreter_for(&read, from)?;
-        let targets = targets_of(&interpreter);
-        let (lockfile, warnings) = self.reduce(read, from, &targets, &interpreter.version, Some(&interpreter))?;
+        // Which wheels a file of digests means only its index tells: then the next interpreter may fit better.
+        let mut tried: BTreeSet<PythonMinor> = BTreeSet::new();
+        let (lockfile, interpreter) = loop {
+            let interpreter = self.interpreter_for(&read, from, &tried)?;
+            let targets = targets_of(&interpreter);
+            match self.reduce(&read, from, &targets, &interpreter.version, Some(&interpreter)) {
+                Err(error @ FromError::NoWheel { .. }) => {
+                    let again = tried.insert(interpreter.python)
+                        && self
+                            .interpreter_for(&read, from, &tried)
+                            .is_ok_and(|next| !tried.contains(&next.python));
+                    if !again {
+                        return Err(error);
+                    }
+                }
+                other => break (other?, interpreter),
+            }
+        };
+        let (lockfile, warnings) = read.finish(lockfile);
         self.plan_of(lockfile, interpreter, warnings)
     }
 
@@ -252,7 +269,8 @@ impl Project<'_> {
         let python = self
             .pinned_python(target.python)
             .unwrap_or_else(|| full_version(target.python, None));
-        self.reduce(read, from, &[*target], &python, None)
+        let lockfile = self.reduce(&read, from, &[*target], &python, None)?;
+        Ok(read.finish(lockfile))
     }
 
     fn read_from(from: &FromFile) -> Result<Read, FromError> {
@@ -281,11 +299,19 @@ impl Project<'_> {
     }
 
     /// The best interpreter that the file was made for; where none is, the best one, whose trouble can be told.
-    fn interpreter_for(&self, read: &Read, from: &FromFile) -> Result<Interpreter, FromError> {
+    fn interpreter_for(
+        &self,
+        read: &Read,
+        from: &FromFile,
+        tried: &BTreeSet<PythonMinor>,
+    ) -> Result<Interpreter, FromError> {
         let fits = |interpreter: &Interpreter| {
-            targets_of(interpreter).iter().any(|target| {
-                let pins = read.pins(from, target, &interpreter.version);
-                pins.is_ok_and(|pins| misfit(&pins, target).is_none())
+            let mut targets = targets_of(interpreter)
+                .into_iter()
+                .filter(|target| !tried.contains(&target.python));
+            targets.any(|target| {
+                let pins = read.pins(from, &target, &interpreter.version);
+                pins.is_ok_and(|pins| misfit(&pins, &target).is_none())
             })
         };
         let finder = self.finder();
@@ -298,20 +324,20 @@ impl Project<'_> {
     /// The lockfile that the file describes for the first of `targets` that it has wheels for.
     fn reduce(
         &self,
-        read: Read,
+        read: &Read,
         from: &FromFile,
         targets: &[Target],
         python: &Version,
         interpreter: Option<&Interpreter>,
-    ) -> Result<(ReadLockfile, Vec<String>), FromError> {
+    ) -> Result<Lockfile, FromError> {
         let mut unfit = None;
         for target in targets {
             let mut pins = read.pins(from, target, python)?;
-            let channel = self.check_channel(&read, channel_of(&pins).as_ref())?;
+            let channel = self.check_channel(read, channel_of(&pins).as_ref())?;
             let mut network = None;
             if pins.iter().any(|pin| matches!(pin.files, Files::Digests(_))) {
                 let network = network.insert(self.network(&channel, interpreter)?);
-                look_up(&read, &mut pins, network, &channel)?;
+                look_up(read, &mut pins, network, &channel)?;
             }
             if let Some((pin, wheels)) = misfit(&pins, target) {
                 unfit = Some(FromError::NoWheel {
@@ -330,7 +356,7 @@ impl Project<'_> {
                 locked.backend = backend;
                 locked.python_pinned = self.pinned_python(target.python).is_some();
             }
-            return Ok(read.finish(lockfile));
+            return Ok(lockfile);
         }
         // There is at least one target.
         Err(unfit.unwrap_or_else(|| {

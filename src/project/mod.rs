@@ -20,6 +20,7 @@ use crate::store::Store;
 
 pub mod activate;
 pub mod choice;
+pub mod export;
 pub mod from;
 pub mod lockfiles;
 pub mod network;

@@ -221,9 +221,7 @@ impl Project<'_> {
         lockfile: ReadLockfile,
         interpreter: Interpreter,
     ) -> Result<Plan, PlanError> {
-        let locked = target_for(&lockfile.lockfile, &interpreter)
-            .map_err(|mismatch| no_target(&lockfile, &interpreter, mismatch))?
-            .clone();
+        let locked = locked_for(&lockfile, &interpreter)?;
         interpreter.check_patch(&locked).map_err(|source| PlanError::Patch {
             program: interpreter.path.clone(),
             source,
@@ -375,6 +373,11 @@ impl Project<'_> {
         self.config.python.as_ref().map(|request| &request.value)
     }
 
+    /// The target that the interpreter of this machine gets from a lockfile.
+    pub fn locked_for_this_machine(&self, lockfile: &ReadLockfile) -> Result<LockedTarget, PlanError> {
+        locked_for(lockfile, &self.interpreter(lockfile)?)
+    }
+
     pub(super) fn interpreter(&self, lockfile: &ReadLockfile) -> Result<Interpreter, PlanError> {
         let fits = |interpreter: &Interpreter| target_for(&lockfile.lockfile, interpreter).is_ok();
         self.finder().find(self.request(), &fits).map_err(|error| match error {
@@ -387,6 +390,12 @@ impl Project<'_> {
             error => error.into(),
         })
     }
+}
+
+fn locked_for(lockfile: &ReadLockfile, interpreter: &Interpreter) -> Result<LockedTarget, PlanError> {
+    target_for(&lockfile.lockfile, interpreter)
+        .cloned()
+        .map_err(|mismatch| no_target(lockfile, interpreter, mismatch))
 }
 
 fn no_target(lockfile: &ReadLockfile, interpreter: &Interpreter, mismatch: Option<Mismatch>) -> PlanError {

@@ -95,6 +95,8 @@ pub struct LockRequest {
     pub platforms: Vec<Platform>,
     /// Which pins to let go.
     pub upgrade: Upgrade,
+    /// Whether wheels of the package index carry complete URLs; none keeps what the existing file has.
+    pub urls: Option<bool>,
 }
 
 /// A lockfile that was resolved.
@@ -226,9 +228,14 @@ impl Project<'_> {
             .map(ToString::to_string)
             .collect();
         warnings.extend(said);
+        let urls = request
+            .urls
+            .unwrap_or_else(|| existing.as_ref().is_some_and(Lockfile::has_urls));
         let origin = |name: &PackageName, file: &IndexFile| {
             if is_family(name) && !channel.is_pip() {
                 Origin::Url(network.sources.canonical_url(&file.url))
+            } else if urls && file.url.scheme() != "file" {
+                Origin::Url(file.url.clone())
             } else {
                 Origin::Index
             }
