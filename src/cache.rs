@@ -65,6 +65,16 @@ impl Cache {
         }
     }
 
+    /// The name of a wheel that stands under `digest`; the first by name where there are several.
+    pub(crate) fn wheel_name(&self, digest: &WheelDigest) -> Option<String> {
+        let folder = self.root.join("wheels").join(digest.to_string());
+        let entries = std::fs::read_dir(folder).ok()?;
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| name.ends_with(".whl"))
+            .min()
+    }
+
     /// Makes a complete, hashed file visible as the wheel `file`: synced, read-only, renamed into place.
     pub(crate) fn admit_wheel(&self, complete: &Path, digest: &WheelDigest, file: &str) -> Result<PathBuf, PathError> {
         let path = self.wheel_path(digest, file);

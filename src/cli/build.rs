@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use serde::Serialize;
 
-use super::options::ChoiceArgs;
+use super::options::{ChoiceArgs, FromArgs};
 use super::{Context, VerbResult};
 use crate::backend::{Backend, Channel};
 use crate::digest::EnvironmentKey;
@@ -14,6 +14,7 @@ use crate::error::{Failure, Kind};
 use crate::gpu::LiveHost;
 use crate::project::activate::{Activated, InTheWay};
 use crate::project::choice::Chosen;
+use crate::project::from::FromFile;
 use crate::project::plan::{Plan, PlanOptions};
 use crate::project::realise::Realised;
 use crate::target::Target;
@@ -25,6 +26,8 @@ use crate::ui::human_bytes;
 pub(super) struct BuildArgs {
     #[command(flatten)]
     pub(super) choice: ChoiceArgs,
+    #[command(flatten)]
+    from: FromArgs,
     /// Leave .venv as it is
     #[arg(long)]
     no_activate: bool,
@@ -99,7 +102,10 @@ pub(super) struct Built {
 
 pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
     let started = Instant::now();
-    let plan = plan(context, args.locked)?;
+    let plan = match args.from.file() {
+        Some(file) => plan_from(&file, context)?,
+        None => plan(context, args.locked)?,
+    };
     if let Some(expected) = args.expect.filter(|expected| *expected != plan.key) {
         return Err(unexpected_key(&plan, expected));
     }
@@ -126,16 +132,27 @@ pub(super) fn plan(context: &Context<'_>, locked: bool) -> Result<Plan, Failure>
         context.ui.detail(&message);
     }
     let plan = project.plan(chosen, PlanOptions { locked })?;
-    for warning in &plan.warnings {
-        context.ui.warning(warning);
-    }
-    if let Some(message) = project.rebinding(&plan) {
-        context.ui.warning(&message);
-    }
+    say_warnings(&plan, context);
     if plan.relocked {
         context.ui.note(&format!("locked {}", plan.lockfile.path.display()));
     }
     Ok(plan)
+}
+
+/// Plans what a file of another tool pins.
+pub(super) fn plan_from(file: &FromFile, context: &Context<'_>) -> Result<Plan, Failure> {
+    let plan = context.project().plan_from(file)?;
+    say_warnings(&plan, context);
+    Ok(plan)
+}
+
+fn say_warnings(plan: &Plan, context: &Context<'_>) {
+    for warning in &plan.warnings {
+        context.ui.warning(warning);
+    }
+    if let Some(message) = context.project().rebinding(plan) {
+        context.ui.warning(&message);
+    }
 }
 
 /// What `--force` means.

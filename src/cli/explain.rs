@@ -6,6 +6,7 @@
 
 use std::error::Error as StdError;
 
+use super::explain_from::{export, foreign, from};
 use crate::config::ConfigError;
 use crate::env::build::BuildError;
 use crate::env::bytecode::BytecodeError;
@@ -17,9 +18,12 @@ use crate::fsx::PathError;
 use crate::http;
 use crate::index;
 use crate::lockfile::SelectError;
+use crate::lockfile::foreign::ForeignError;
 use crate::lockfile::keys::ParseKeysError;
 use crate::profile::ProfileError;
 use crate::project::activate::ActivateError;
+use crate::project::export::ExportError;
+use crate::project::from::FromError;
 use crate::project::lockfiles::LockfileError;
 use crate::project::manifest::ManifestError;
 use crate::project::network::NetworkError;
@@ -33,9 +37,9 @@ use crate::ui::human_bytes;
 use crate::wheel::unpack::UnpackError;
 
 /// A kind, and what to do next.
-type Advice = (Kind, Vec<String>);
+pub(super) type Advice = (Kind, Vec<String>);
 
-fn advice<const N: usize>(kind: Kind, hints: [&str; N]) -> Advice {
+pub(super) fn advice<const N: usize>(kind: Kind, hints: [&str; N]) -> Advice {
     (kind, hints.map(str::to_owned).to_vec())
 }
 
@@ -53,6 +57,8 @@ macro_rules! failures {
 failures!(
     ActivateError,
     ConfigError,
+    ExportError,
+    FromError,
     LockfileError,
     ManifestError,
     PathError,
@@ -97,6 +103,9 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 fn known(error: &(dyn StdError + 'static)) -> Option<Advice> {
     None.or_else(|| find::<RealiseError>(error).and_then(realise))
         .or_else(|| find::<PlanError>(error).and_then(plan))
+        .or_else(|| find::<ExportError>(error).and_then(export))
+        .or_else(|| find::<FromError>(error).and_then(from))
+        .or_else(|| find::<ForeignError>(error).map(foreign))
         .or_else(|| find::<RelockError>(error).and_then(relock))
         .or_else(|| find::<ActivateError>(error).and_then(activate))
         .or_else(|| find::<ProfileError>(error).and_then(profile))
@@ -139,7 +148,7 @@ fn realise(error: &RealiseError) -> Option<Advice> {
     }
 }
 
-fn plan(error: &PlanError) -> Option<Advice> {
+pub(super) fn plan(error: &PlanError) -> Option<Advice> {
     match error {
         PlanError::Relock(inner) => relock(inner),
         PlanError::Stale { .. } | PlanError::NoTargets { .. } => {
@@ -209,7 +218,7 @@ fn profile(error: &ProfileError) -> Option<Advice> {
     }
 }
 
-fn network(error: &NetworkError) -> Option<Advice> {
+pub(super) fn network(error: &NetworkError) -> Option<Advice> {
     match error {
         NetworkError::Config(inner) => config(inner),
         NetworkError::Path(inner) => files(inner),
@@ -217,7 +226,7 @@ fn network(error: &NetworkError) -> Option<Advice> {
     }
 }
 
-fn lockfile(error: &LockfileError) -> Option<Advice> {
+pub(super) fn lockfile(error: &LockfileError) -> Option<Advice> {
     match error {
         LockfileError::Path(inner) => files(inner),
         LockfileError::Missing(_) => Some(advice(Kind::User, ["`flambeau lock` writes it"])),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::options::ChoiceArgs;
+use super::options::{ChoiceArgs, FromArgs};
 use super::{Context, VerbResult};
 use crate::backend::Channel;
 use crate::gpu::LiveHost;
@@ -18,8 +18,10 @@ use crate::ui::human_bytes;
 pub(super) struct FetchArgs {
     #[command(flatten)]
     pub(super) choice: ChoiceArgs,
+    #[command(flatten)]
+    from: FromArgs,
     /// Every target of every lockfile
-    #[arg(long)]
+    #[arg(long, conflicts_with = "from")]
     all: bool,
     /// This target in place of this machine's, e.g. cp311-manylinux_2_28_x86_64
     #[arg(long, value_name = "TARGET", conflicts_with = "all")]
@@ -48,8 +50,20 @@ pub(super) fn run(args: &FetchArgs, context: &Context<'_>) -> VerbResult {
             let targets = read.lockfile.targets.iter().map(|locked| locked.target).collect();
             jobs.push((read, targets));
         }
+    } else if let Some(file) = args.from.file().filter(|_| !args.target.is_empty()) {
+        for target in &args.target {
+            let (read, warnings) = project.lockfile_from(&file, target)?;
+            for warning in &warnings {
+                context.ui.warning(warning);
+            }
+            channel = Some(read.lockfile.channel.clone());
+            jobs.push((read, vec![*target]));
+        }
     } else if args.target.is_empty() {
-        let plan = super::build::plan(context, false)?;
+        let plan = match args.from.file() {
+            Some(file) => super::build::plan_from(&file, context)?,
+            None => super::build::plan(context, false)?,
+        };
         channel = Some(plan.chosen.channel.clone());
         jobs.push((plan.lockfile, vec![plan.locked.target]));
     } else {

@@ -6,14 +6,15 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::options::ChoiceArgs;
+use super::options::{ChoiceArgs, FromArgs};
 use super::{Context, VerbResult};
 use crate::backend::Channel;
 use crate::digest::EnvironmentKey;
 use crate::error::{Failure, Kind};
 use crate::gpu::LiveHost;
-use crate::project::lockfiles::keys_of;
-use crate::project::plan::PlanOptions;
+use crate::project::from::FromFile;
+use crate::project::lockfiles::{ReadLockfile, keys_of};
+use crate::project::plan::{Plan, PlanError, PlanOptions};
 use crate::target::Target;
 
 /// Arguments of `hash`.
@@ -21,11 +22,13 @@ use crate::target::Target;
 pub(super) struct HashArgs {
     #[command(flatten)]
     pub(super) choice: ChoiceArgs,
+    #[command(flatten)]
+    from: FromArgs,
     /// The keys of every lockfile and target
-    #[arg(long)]
+    #[arg(long, conflicts_with = "from")]
     all: bool,
     /// Compare the lockfiles with keys.json (exit 3 where they disagree)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "from")]
     check: bool,
     /// The key for this target in place of this machine's, e.g. cp311-manylinux_2_28_x86_64
     #[arg(long, value_name = "TARGET")]
@@ -57,33 +60,61 @@ pub(super) fn run(args: &HashArgs, context: &Context<'_>) -> VerbResult {
         context.ui.result(&All { keys: all }, &lines.join("\n"));
         return Ok(ExitCode::SUCCESS);
     }
-    let project = context.project();
-    let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
-    let one = if let Some(target) = args.target {
-        let channel = chosen.channel;
-        let read = project
-            .read_lockfile(&channel)?
-            .ok_or_else(|| crate::project::plan::PlanError::NoLockfile {
-                path: project.lockfile_path(&channel),
-            })?;
-        let key = crate::key::environment_key(&read.lockfile, &target).map_err(|source| {
-            crate::project::plan::PlanError::Select {
-                path: read.path.clone(),
-                source,
-            }
-        })?;
-        One { key, channel, target }
-    } else {
-        let plan = project.plan(chosen, PlanOptions { locked: true })?;
-        One {
-            key: plan.key,
-            channel: plan.chosen.channel.clone(),
-            target: plan.locked.target,
-        }
+    let one = match args.from.file() {
+        Some(file) => from(&file, args.target, context)?,
+        None => locked(args.target, context)?,
     };
     let text = one.key.to_string();
     context.ui.result(&one, &text);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The key that the project's lockfile gives.
+fn locked(target: Option<Target>, context: &Context<'_>) -> Result<One, Failure> {
+    let project = context.project();
+    let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
+    let Some(target) = target else {
+        return Ok(One::of(&project.plan(chosen, PlanOptions { locked: true })?));
+    };
+    let channel = chosen.channel;
+    let read = project.read_lockfile(&channel)?.ok_or_else(|| PlanError::NoLockfile {
+        path: project.lockfile_path(&channel),
+    })?;
+    One::for_target(&read, target)
+}
+
+/// The key that a file of another tool gives.
+fn from(file: &FromFile, target: Option<Target>, context: &Context<'_>) -> Result<One, Failure> {
+    let Some(target) = target else {
+        return Ok(One::of(&super::build::plan_from(file, context)?));
+    };
+    let (read, warnings) = context.project().lockfile_from(file, &target)?;
+    for warning in &warnings {
+        context.ui.warning(warning);
+    }
+    One::for_target(&read, target)
+}
+
+impl One {
+    fn of(plan: &Plan) -> Self {
+        Self {
+            key: plan.key,
+            channel: plan.chosen.channel.clone(),
+            target: plan.locked.target,
+        }
+    }
+
+    fn for_target(read: &ReadLockfile, target: Target) -> Result<Self, Failure> {
+        let key = crate::key::environment_key(&read.lockfile, &target).map_err(|source| PlanError::Select {
+            path: read.path.clone(),
+            source,
+        })?;
+        Ok(Self {
+            key,
+            channel: read.lockfile.channel.clone(),
+            target,
+        })
+    }
 }
 
 fn all_keys(context: &Context<'_>) -> Result<BTreeMap<String, BTreeMap<String, EnvironmentKey>>, Failure> {

@@ -24,6 +24,7 @@ use url::Url;
 
 /// Arguments of `lock`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct LockArgs {
     /// Requirements (PEP 508), which hold from now on [default: the project's, else those of the lockfile, else
     /// torch==2.7.0 and torchvision==0.22.0]
@@ -66,6 +67,13 @@ pub(super) struct LockArgs {
     /// Choose the version of this package anew
     #[arg(long, value_name = "P")]
     upgrade_package: Vec<PackageName>,
+    /// Write complete URLs for wheels of the package index too, so that uv and pip can install from the lockfile; it
+    /// stays so until --no-urls
+    #[arg(long, overrides_with = "no_urls", conflicts_with = "check")]
+    urls: bool,
+    /// Write no URLs for wheels of the package index, so that the lockfile is the same behind every mirror
+    #[arg(long, overrides_with = "urls", conflicts_with = "check")]
+    no_urls: bool,
     /// Only say whether the lockfiles are current (exit 1 where not)
     #[arg(long, conflicts_with_all = [
         "requirements", "upgrade", "upgrade_package", "extra", "group", "no_extras", "resolution", "pre_releases",
@@ -138,6 +146,7 @@ pub(super) fn run(args: &LockArgs, context: &Context<'_>) -> VerbResult {
         versions: args.resolution,
         pre_releases: args.pre_releases,
         exclude_newer: args.exclude_newer.map(|until| until.0),
+        urls: (args.urls || args.no_urls).then_some(args.urls),
     };
     let resolved = resolve_all(&channels, &request, context)?;
     let (document, text) = write_all(resolved, context)?;

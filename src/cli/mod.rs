@@ -25,6 +25,8 @@ mod build;
 mod detect;
 mod edit;
 mod explain;
+mod explain_from;
+mod export;
 mod fetch;
 mod hash;
 mod list;
@@ -146,6 +148,8 @@ enum Command {
     Status(status::StatusArgs),
     /// List the environments of the store
     List(list::ListArgs),
+    /// Write a lockfile in a form that other tools install from
+    Export(export::ExportArgs),
     /// Run a command in the wanted environment, building it first if needed
     Run(run::RunArgs),
 }
@@ -165,6 +169,7 @@ impl Command {
             Self::Hash(args) => Some(&args.choice),
             Self::Fetch(args) => Some(&args.choice),
             Self::Build(args) => Some(&args.choice),
+            Self::Export(args) => Some(&args.choice),
             Self::Run(args) => Some(&args.choice),
         }
     }
@@ -295,6 +300,7 @@ fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
         Command::Activate(args) => activate::run(&args, &context),
         Command::Status(args) => status::run(&args, &context),
         Command::List(args) => list::run(&args, &context),
+        Command::Export(args) => export::run(&args, &context),
         Command::Run(args) => run::run(&args, &context),
     }
 }

@@ -1,10 +1,14 @@
 //! Flags that several verbs share.
 
+use std::path::PathBuf;
+
 use clap::Args;
+use url::Url;
 
 use crate::backend::{Channel, Preference};
 use crate::config::LinkMode;
-use url::Url;
+use crate::pep::{ExtraName, GroupName};
+use crate::project::from::FromFile;
 
 /// What a verb chooses for itself.
 #[derive(Debug, Clone, Default, Args)]
@@ -24,6 +28,36 @@ pub(super) struct ChoiceArgs {
     /// How files get into the environment: symlink, hardlink, reflink or copy
     #[arg(long, value_name = "MODE", hide_short_help = true)]
     pub link_mode: Option<LinkMode>,
+}
+
+/// A file of another tool, in place of the project's lockfile.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct FromArgs {
+    /// What this file pins, in place of the project's lockfile: a pylock.toml of any tool, a requirements file with
+    /// hashes, or a uv.lock
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// With --from: this extra of the file too
+    #[arg(long, value_name = "NAME", requires = "from")]
+    extra: Vec<ExtraName>,
+    /// With --from: this dependency group of the file too
+    #[arg(long, value_name = "NAME", requires = "from")]
+    group: Vec<GroupName>,
+    /// With --from: wheels outside the file's folder may be read
+    #[arg(long, requires = "from")]
+    allow_path: bool,
+}
+
+impl FromArgs {
+    /// The file, where one is named.
+    pub(super) fn file(&self) -> Option<FromFile> {
+        Some(FromFile {
+            path: self.from.clone()?,
+            extras: self.extra.clone(),
+            groups: self.group.clone(),
+            anywhere: self.allow_path,
+        })
+    }
 }
 
 /// clap shows the error of this function, which names the four values.

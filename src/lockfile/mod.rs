@@ -8,13 +8,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::{Backend, Channel};
+use crate::backend::{Backend, Channel, is_family};
 use crate::digest::WheelDigest;
 use crate::pep::{
     BuildTag, MarkerTree, PackageName, TagCompatibility, TagPriority, Tags, Version, VersionSpecifiers, WheelFilename,
 };
 use crate::target::{PythonMinor, Target};
 
+pub mod foreign;
 pub mod keys;
 pub(crate) mod markers;
 mod read;
@@ -172,6 +173,20 @@ fn list(items: &[impl ToString]) -> String {
 }
 
 impl Lockfile {
+    /// Whether it was written with complete URLs for wheels of the package index too (`lock --urls`), so that other
+    /// tools can install from it: some wheel of a package that no channel offers has one, and none lacks it.
+    #[must_use]
+    pub fn has_urls(&self) -> bool {
+        let from_index = |package: &&LockedPackage| self.channel.is_pip() || !is_family(&package.name);
+        let mut wheels = self
+            .packages
+            .iter()
+            .filter(from_index)
+            .flat_map(|package| &package.wheels)
+            .peekable();
+        wheels.peek().is_some() && wheels.all(|wheel| matches!(wheel.origin, Origin::Url(_)))
+    }
+
     /// The entry of `target`, where the file was resolved for it.
     #[must_use]
     pub fn target(&self, target: &Target) -> Option<&LockedTarget> {

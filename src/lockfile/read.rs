@@ -27,54 +27,73 @@ pub struct Parsed {
     pub warnings: Vec<ReadWarning>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct RawLockfile {
-    lock_version: String,
-    requires_python: Option<String>,
+pub(super) struct RawLockfile {
+    pub(super) lock_version: String,
+    pub(super) requires_python: Option<String>,
     #[serde(default)]
-    packages: Vec<RawPackage>,
+    pub(super) environments: Vec<String>,
+    #[serde(default)]
+    pub(super) extras: Vec<String>,
+    #[serde(default)]
+    pub(super) dependency_groups: Vec<String>,
+    #[serde(default)]
+    pub(super) default_groups: Vec<String>,
+    #[serde(default)]
+    pub(super) packages: Vec<RawPackage>,
     #[serde(default)]
     tool: RawTools,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct RawPackage {
-    name: String,
-    version: Option<String>,
-    marker: Option<String>,
-    requires_python: Option<String>,
+pub(super) struct RawPackage {
+    pub(super) name: String,
+    pub(super) version: Option<String>,
+    pub(super) marker: Option<String>,
+    pub(super) requires_python: Option<String>,
     #[serde(default)]
     dependencies: Vec<RawDependency>,
-    wheels: Option<Vec<RawWheel>>,
-    sdist: Option<IgnoredAny>,
-    vcs: Option<IgnoredAny>,
-    directory: Option<IgnoredAny>,
-    archive: Option<IgnoredAny>,
+    pub(super) wheels: Option<Vec<RawWheel>>,
+    pub(super) sdist: Option<IgnoredAny>,
+    pub(super) vcs: Option<RawSource>,
+    pub(super) directory: Option<RawSource>,
+    /// An archive may be a wheel.
+    pub(super) archive: Option<RawWheel>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct RawDependency {
     name: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct RawWheel {
-    name: Option<String>,
-    url: Option<String>,
-    path: Option<String>,
-    size: Option<u64>,
-    #[serde(default)]
-    hashes: BTreeMap<String, String>,
+/// A repository or a folder.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct RawSource {
+    pub(super) url: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) requested_revision: Option<String>,
+    pub(super) commit_id: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Debug, Deserialize)]
+pub(super) struct RawWheel {
+    pub(super) name: Option<String>,
+    pub(super) url: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) size: Option<u64>,
+    #[serde(default)]
+    pub(super) hashes: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize, Default)]
 struct RawTools {
     flambeau: Option<RawTool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct RawTool {
     schema: u32,
@@ -88,7 +107,7 @@ struct RawTool {
     settings: Settings,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct RawTarget {
     target: String,
@@ -103,9 +122,8 @@ struct RawTarget {
 /// Reads the text of a lockfile. `channel` is that of files without `[tool.flambeau]`, which other tools made; they
 /// have no targets and no requirements.
 pub fn parse(text: &str, channel: &Channel) -> Result<Parsed, ParseError> {
-    let raw: RawLockfile = toml::from_str(text)?;
     let mut warnings = Vec::new();
-    check_version(&raw.lock_version, &mut warnings)?;
+    let raw = RawLockfile::read(text, &mut warnings)?;
     let mut packages = raw
         .packages
         .iter()
@@ -126,6 +144,20 @@ pub fn parse(text: &str, channel: &Channel) -> Result<Parsed, ParseError> {
         read_tool(&mut lockfile, tool, &mut warnings)?;
     }
     Ok(Parsed { lockfile, warnings })
+}
+
+impl RawLockfile {
+    /// Reads the text as far as every tool's file has it.
+    pub(super) fn read(text: &str, warnings: &mut Vec<ReadWarning>) -> Result<Self, ParseError> {
+        let raw: Self = toml::from_str(text)?;
+        check_version(&raw.lock_version, warnings)?;
+        Ok(raw)
+    }
+
+    /// Whether flambeau wrote it, and says for which targets.
+    pub(super) fn is_ours(&self) -> bool {
+        self.tool.flambeau.as_ref().is_some_and(|tool| !tool.targets.is_empty())
+    }
 }
 
 fn check_version(version: &str, warnings: &mut Vec<ReadWarning>) -> Result<(), ParseError> {
@@ -242,7 +274,20 @@ fn kind(raw: &RawPackage) -> &'static str {
     }
 }
 
-fn wheel(raw: &RawWheel, position: usize, name: &PackageName, version: &Version) -> Result<LockedWheel, ParseError> {
+/// What a wheel's entry says of the wheel itself.
+pub(super) struct Identity {
+    pub(super) filename: WheelFilename,
+    pub(super) file: String,
+    pub(super) digest: WheelDigest,
+}
+
+/// Reads what identifies a wheel of `name`, and of `version` where that is known.
+pub(super) fn identify(
+    raw: &RawWheel,
+    position: usize,
+    name: &PackageName,
+    version: Option<&Version>,
+) -> Result<Identity, ParseError> {
     let derived = raw
         .url
         .as_deref()
@@ -256,6 +301,7 @@ fn wheel(raw: &RawWheel, position: usize, name: &PackageName, version: &Version)
     };
     let place = || Place::Wheel(name.to_string(), file.clone());
     let filename: WheelFilename = value(&file, place, "the name of a wheel")?;
+    let version = version.unwrap_or(&filename.version);
     if filename.name != *name || filename.version != *version {
         return Err(ParseError::OtherWheel {
             name: name.clone(),
@@ -269,7 +315,13 @@ fn wheel(raw: &RawWheel, position: usize, name: &PackageName, version: &Version)
             file,
         });
     };
-    let digest: WheelDigest = value(digest, place, "sha256")?;
+    let digest = value(digest, place, "sha256")?;
+    Ok(Identity { filename, file, digest })
+}
+
+fn wheel(raw: &RawWheel, position: usize, name: &PackageName, version: &Version) -> Result<LockedWheel, ParseError> {
+    let Identity { filename, file, digest } = identify(raw, position, name, Some(version))?;
+    let place = || Place::Wheel(name.to_string(), file.clone());
     // With both, a tool may choose; the URL says the same on every machine.
     let origin = match (&raw.url, &raw.path) {
         (Some(url), _) => Origin::Url(value(url, place, "url")?),
@@ -305,12 +357,12 @@ fn local(path: &str, digest: &WheelDigest, file: &str) -> Option<Origin> {
     (inside && !path.contains(':') && parts.last() == Some(&file)).then(|| Origin::Path(path.to_owned()))
 }
 
-fn last(path: &str) -> String {
+pub(super) fn last(path: &str) -> String {
     path.rsplit(['/', '\\']).next().unwrap_or(path).to_owned()
 }
 
 /// The file name at the end of a URL, decoded.
-fn file_of_url(url: &str) -> String {
+pub(super) fn file_of_url(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     let mut bytes = Vec::new();
     let mut rest = last(path).into_bytes().into_iter();
@@ -328,7 +380,7 @@ fn file_of_url(url: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn value<T: std::str::FromStr<Err: Into<Cause>>>(
+pub(super) fn value<T: std::str::FromStr<Err: Into<Cause>>>(
     text: &str,
     place: impl Fn() -> Place,
     key: &'static str,
@@ -341,7 +393,7 @@ fn value<T: std::str::FromStr<Err: Into<Cause>>>(
     })
 }
 
-fn optional<T: std::str::FromStr<Err: Into<Cause>>>(
+pub(super) fn optional<T: std::str::FromStr<Err: Into<Cause>>>(
     text: Option<&str>,
     place: impl Fn() -> Place,
     key: &'static str,

@@ -92,6 +92,14 @@ pub struct ReadLockfile {
     pub warnings: Vec<ReadWarning>,
 }
 
+impl ReadLockfile {
+    /// The folder that its local wheels are in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+}
+
 /// Reads a requirement.
 pub fn requirement(text: &str) -> Result<Requirement, LockfileError> {
     text.parse::<Requirement>().map_err(|error| LockfileError::Requirement {

@@ -20,6 +20,8 @@ use crate::store::Store;
 
 pub mod activate;
 pub mod choice;
+pub mod export;
+pub mod from;
 mod hashing;
 pub mod held;
 pub mod lockfiles;

@@ -202,9 +202,26 @@ impl Project<'_> {
     pub fn plan(&self, chosen: Chosen, options: PlanOptions) -> Result<Plan, PlanError> {
         let (lockfile, relocked, mut warnings) = self.current_lockfile(&chosen.channel, options)?;
         let interpreter = self.interpreter(&lockfile)?;
-        let locked = target_for(&lockfile.lockfile, &interpreter)
-            .map_err(|mismatch| no_target(&lockfile, &interpreter, mismatch))?
-            .clone();
+        let mut plan = self.finish_plan(chosen, lockfile, interpreter)?;
+        plan.relocked = relocked;
+        warnings.append(&mut plan.warnings);
+        if let Some(decision) = &plan.chosen.decision {
+            // Never silently CPU.
+            warnings.extend(decision.fell_back().then(|| decision.message.clone()));
+            warnings.extend(decision.warnings.iter().cloned());
+        }
+        plan.warnings = warnings;
+        Ok(plan)
+    }
+
+    /// What is left of planning once lockfile and interpreter are known.
+    pub(super) fn finish_plan(
+        &self,
+        chosen: Chosen,
+        lockfile: ReadLockfile,
+        interpreter: Interpreter,
+    ) -> Result<Plan, PlanError> {
+        let locked = locked_for(&lockfile, &interpreter)?;
         interpreter.check_patch(&locked).map_err(|source| PlanError::Patch {
             program: interpreter.path.clone(),
             source,
@@ -213,31 +230,24 @@ impl Project<'_> {
             && matches!(self.config.backend.origin, Origin::Flag(_))
             && wanted != locked.backend
         {
-            let channel = chosen.channel.clone();
             return Err(PlanError::OtherBackend {
-                channel,
+                channel: chosen.channel,
                 found: locked.backend,
                 wanted,
             });
-        }
-        warnings.extend(lockfile.warnings.iter().map(ToString::to_string));
-        if let Some(decision) = &chosen.decision {
-            // Never silently CPU.
-            warnings.extend(decision.fell_back().then(|| decision.message.clone()));
-            warnings.extend(decision.warnings.iter().cloned());
         }
         let key = key::environment_key(&lockfile.lockfile, &locked.target).map_err(|source| PlanError::Select {
             path: lockfile.path.clone(),
             source,
         })?;
         Ok(Plan {
+            warnings: lockfile.warnings.iter().map(ToString::to_string).collect(),
             chosen,
             lockfile,
-            relocked,
+            relocked: false,
             interpreter,
             locked,
             key,
-            warnings,
         })
     }
 
@@ -363,11 +373,16 @@ impl Project<'_> {
         }
     }
 
-    fn request(&self) -> Option<&python::Request> {
+    pub(super) fn request(&self) -> Option<&python::Request> {
         self.config.python.as_ref().map(|request| &request.value)
     }
 
-    fn interpreter(&self, lockfile: &ReadLockfile) -> Result<Interpreter, PlanError> {
+    /// The target that the interpreter of this machine gets from a lockfile.
+    pub fn locked_for_this_machine(&self, lockfile: &ReadLockfile) -> Result<LockedTarget, PlanError> {
+        locked_for(lockfile, &self.interpreter(lockfile)?)
+    }
+
+    pub(super) fn interpreter(&self, lockfile: &ReadLockfile) -> Result<Interpreter, PlanError> {
         let fits = |interpreter: &Interpreter| target_for(&lockfile.lockfile, interpreter).is_ok();
         self.finder().find(self.request(), &fits).map_err(|error| match error {
             // Whoever names no version is told which ones would do.
@@ -379,6 +394,12 @@ impl Project<'_> {
             error => error.into(),
         })
     }
+}
+
+fn locked_for(lockfile: &ReadLockfile, interpreter: &Interpreter) -> Result<LockedTarget, PlanError> {
+    target_for(&lockfile.lockfile, interpreter)
+        .cloned()
+        .map_err(|mismatch| no_target(lockfile, interpreter, mismatch))
 }
 
 fn no_target(lockfile: &ReadLockfile, interpreter: &Interpreter, mismatch: Option<Mismatch>) -> PlanError {

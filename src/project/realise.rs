@@ -3,7 +3,7 @@
 //! A wheel is unpacked and compiled as soon as it is there, while others still arrive. Order of preference for each
 //! tree: the store; the tree of another Python version; the cached wheel; the network.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
@@ -19,6 +19,7 @@ use crate::env::state::{EnvironmentState, StateError};
 use crate::env::tree::{Tree, TreeError, Trees, WheelId};
 use crate::fetch::{self, Evidence, FetchOptions, Fetcher, VerifiedWheel};
 use crate::http::Cause;
+use crate::lockfile::foreign::inside;
 use crate::lockfile::{Origin, Selected};
 use crate::progress::{Event, Reporter};
 use crate::store::{Shelf, StoreError, Sync, Trust};
@@ -73,11 +74,12 @@ pub struct Realised {
     pub conflicts: Vec<Conflict>,
 }
 
-/// A lockfile's path to a wheel.
-fn wanted(selected: &Selected<'_>, network: &Network) -> fetch::Wanted {
+/// Where a lockfile's wheel is fetched from; paths are below `folder`, the lockfile's own.
+fn wanted(selected: &Selected<'_>, network: &Network, folder: &Path) -> fetch::Wanted {
     let urls = match &selected.wheel.origin {
         Origin::Url(url) => vec![network.sources.fetch_url(url)],
-        Origin::Index | Origin::Path(_) => Vec::new(),
+        Origin::Path(path) => local_url(folder, path).into_iter().collect(),
+        Origin::Index => Vec::new(),
     };
     let wheel = selected.wheel;
     fetch::Wanted {
@@ -86,6 +88,14 @@ fn wanted(selected: &Selected<'_>, network: &Network) -> fetch::Wanted {
         size: wheel.size,
         urls,
     }
+}
+
+/// A local wheel, unless a link leads out of the lockfile's folder.
+fn local_url(folder: &Path, path: &str) -> Option<url::Url> {
+    // PEP 751: either separator.
+    let path = folder.join(path.replace('\\', "/"));
+    let path = std::path::absolute(path).ok().filter(|path| inside(folder, path))?;
+    url::Url::from_file_path(path).ok()
 }
 
 pub(super) fn wheel_id<'a>(selected: &Selected<'a>) -> WheelId<'a> {
@@ -97,14 +107,17 @@ pub(super) fn wheel_id<'a>(selected: &Selected<'a>) -> WheelId<'a> {
     }
 }
 
-/// Fetches wheels; those of the package index are found there by name and digest.
+/// Fetches wheels of a lockfile in `folder`; those of the package index are found there by name and digest.
 pub(super) fn fetch_wheels(
     network: &Network,
-    selected: &[Selected<'_>],
+    (selected, folder): (&[Selected<'_>], &Path),
     ready: &(dyn Fn(usize, &VerifiedWheel) + std::marker::Sync),
     reporter: &dyn Reporter,
 ) -> Result<Vec<VerifiedWheel>, fetch::Error> {
-    let wanted: Vec<fetch::Wanted> = selected.iter().map(|selected| wanted(selected, network)).collect();
+    let wanted: Vec<fetch::Wanted> = selected
+        .iter()
+        .map(|selected| wanted(selected, network, folder))
+        .collect();
     let locate = |wanted: &fetch::Wanted| -> Result<Vec<url::Url>, Cause> {
         let package = selected.iter().find(|selected| selected.wheel.digest == wanted.digest);
         let Some(package) = package.filter(|selected| !matches!(selected.wheel.origin, Origin::Path(_))) else {
@@ -257,7 +270,8 @@ impl Project<'_> {
         self.reporter.event(Event::UnpackPlanned { files: missing.len() });
         let wheels: Vec<Selected<'_>> = missing.iter().map(|at| selected[*at]).collect();
         let network = self.network(&plan.chosen.channel, Some(&plan.interpreter))?;
-        let (made, downloaded) = self.unpack_as_they_come(&network, &wheels, trees, workers)?;
+        let (made, downloaded) =
+            self.unpack_as_they_come(&network, (&wheels, plan.lockfile.folder()), trees, workers)?;
         for (at, tree) in missing.into_iter().zip(made) {
             found[at] = Some(tree);
         }
@@ -268,7 +282,7 @@ impl Project<'_> {
     fn unpack_as_they_come(
         &self,
         network: &Network,
-        wheels: &[Selected<'_>],
+        (wheels, folder): (&[Selected<'_>], &Path),
         trees: &Trees<'_>,
         workers: usize,
     ) -> Result<(Vec<Tree>, u64), RealiseError> {
@@ -282,7 +296,7 @@ impl Project<'_> {
                         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                         let Ok((at, wheel)) = next else { return };
                         let hashed = wheel.evidence() == Evidence::Downloaded;
-                        let tree = make_tree(trees, network, &wheels[at], &wheel, hashed);
+                        let tree = make_tree(trees, network, (&wheels[at], folder), &wheel, hashed);
                         made.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(tree);
                     }
                 });
@@ -296,7 +310,7 @@ impl Project<'_> {
                     .send((at, wheel.clone()))
                     .ok();
             };
-            let fetched = fetch_wheels(network, wheels, &ready, self.reporter);
+            let fetched = fetch_wheels(network, (wheels, folder), &ready, self.reporter);
             drop(sender);
             fetched
         });
@@ -336,7 +350,7 @@ impl Project<'_> {
 fn make_tree(
     trees: &Trees<'_>,
     network: &Network,
-    selected: &Selected<'_>,
+    (selected, folder): (&Selected<'_>, &Path),
     wheel: &VerifiedWheel,
     hashed: bool,
 ) -> Result<Tree, TreeError> {
@@ -356,7 +370,7 @@ fn make_tree(
             if std::fs::remove_file(&path).is_err() {
                 return Err(damaged);
             }
-            let fetched = fetch_wheels(network, &[*selected], &|_, _| {}, trees.reporter);
+            let fetched = fetch_wheels(network, (&[*selected], folder), &|_, _| {}, trees.reporter);
             match fetched.map(|mut wheels| wheels.pop()) {
                 Ok(Some(wheel)) => trees.make(&id, wheel.path(), true),
                 Ok(None) => Err(damaged),

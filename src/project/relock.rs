@@ -106,6 +106,8 @@ pub struct LockRequest {
     /// From when on uploads do not count: none keeps what holds, `Some(None)` ends it.
     #[expect(clippy::option_option, reason = "not said, and said to be none, are different")]
     pub exclude_newer: Option<Option<Cutoff>>,
+    /// Whether wheels of the package index carry complete URLs; none keeps what the existing file has.
+    pub urls: Option<bool>,
 }
 
 /// A lockfile that was resolved and not written.
@@ -305,9 +307,12 @@ impl Project<'_> {
         existing: Option<&Lockfile>,
         network: &Network,
     ) -> Result<Merged, RelockError> {
+        let urls = request.urls.unwrap_or_else(|| existing.is_some_and(Lockfile::has_urls));
         let origin = |name: &PackageName, file: &IndexFile| {
             if is_family(name) && !channel.is_pip() {
                 Origin::Url(network.sources.canonical_url(&file.url))
+            } else if urls && file.url.scheme() != "file" {
+                Origin::Url(file.url.clone())
             } else {
                 Origin::Index
             }

@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use url::Url;
+
 use super::network::Network;
 use crate::backend::Backend;
 use crate::cache::Cache;
+use crate::digest::WheelDigest;
 use crate::index::IndexFile;
 use crate::index::remote::RemoteFile;
+use crate::lockfile::{Origin, Selected};
 use crate::resolve::{BoxError, Resolution};
 use crate::target::{Platform, Target};
 use crate::wheel::archive::{Archive, ArchiveError, LocalFile, ReadAt};
@@ -32,6 +36,8 @@ pub(super) enum BackendError {
     },
     #[error("{0} has no torch/version.py")]
     NoVersionFile(String),
+    #[error("{0} is nowhere to be found")]
+    Nowhere(String),
     #[error("the server of {0} does not answer range requests")]
     NoRanges(String),
 }
@@ -85,16 +91,18 @@ pub(super) fn ask_early(network: &Network, resolutions: &[Resolution]) {
 
 fn read(network: &Network, torch: &IndexFile) -> Result<Backend, BackendError> {
     let file = || torch.file.clone();
-    let cached = torch
-        .digest
-        .as_ref()
-        .map(|digest| network.cache.wheel_path(digest, &torch.file));
-    if let Some(local) = cached.and_then(|path| std::fs::File::open(path).ok()) {
-        let local = LocalFile::new(local).map_err(|source| BackendError::Remote {
+    if let Some(digest) = &torch.digest
+        && let Some(backend) = of_cached(network, digest, &torch.file)?
+    {
+        return Ok(backend);
+    }
+    if torch.url.scheme() == "file" {
+        let path = torch.url.to_file_path().map_err(|()| BackendError::Nowhere(file()))?;
+        let local = std::fs::File::open(path).map_err(|source| BackendError::Remote {
             file: file(),
             source: source.into(),
         })?;
-        return read_backend(local, torch);
+        return of_file(local, &torch.file);
     }
     let remote = RemoteFile::open(&network.http, &torch.url)
         .map_err(|source| BackendError::Remote {
@@ -102,18 +110,60 @@ fn read(network: &Network, torch: &IndexFile) -> Result<Backend, BackendError> {
             source: source.into(),
         })?
         .ok_or_else(|| BackendError::NoRanges(file()))?;
-    read_backend(remote, torch)
+    read_backend(remote, &torch.file)
 }
 
-fn read_backend(reader: impl ReadAt, torch: &IndexFile) -> Result<Backend, BackendError> {
+/// What a locked torch wheel says of itself.
+pub(super) fn of_locked(network: &Network, torch: &Selected<'_>) -> Result<Backend, BoxError> {
+    let wheel = torch.wheel;
+    let listed = |url: Url| IndexFile {
+        filename: wheel.filename.clone(),
+        file: wheel.file.clone(),
+        url,
+        digest: Some(wheel.digest),
+        size: wheel.size,
+        requires_python: None,
+        yanked: None,
+        metadata: None,
+        upload_time: None,
+    };
+    if let Some(backend) = of_cached(network, &wheel.digest, &wheel.file)? {
+        return Ok(backend);
+    }
+    let listed = match &wheel.origin {
+        Origin::Url(url) => Some(listed(network.sources.fetch_url(url))),
+        Origin::Index | Origin::Path(_) => network
+            .sources
+            .locate(&torch.package.name, &wheel.file, &wheel.digest)?,
+    };
+    let listed = listed.ok_or_else(|| BackendError::Nowhere(wheel.file.clone()))?;
+    Ok(read(network, &listed)?)
+}
+
+fn of_cached(network: &Network, digest: &WheelDigest, file: &str) -> Result<Option<Backend>, BackendError> {
+    match std::fs::File::open(network.cache.wheel_path(digest, file)) {
+        Ok(local) => of_file(local, file).map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
+fn of_file(local: std::fs::File, file: &str) -> Result<Backend, BackendError> {
+    let local = LocalFile::new(local).map_err(|source| BackendError::Remote {
+        file: file.to_owned(),
+        source: source.into(),
+    })?;
+    read_backend(local, file)
+}
+
+fn read_backend(reader: impl ReadAt, torch: &str) -> Result<Backend, BackendError> {
     let archive_error = |source| BackendError::Archive {
-        file: torch.file.clone(),
+        file: torch.to_owned(),
         source,
     };
     let archive = Archive::open(reader).map_err(archive_error)?;
     let entry = archive
         .find("torch/version.py")
-        .ok_or_else(|| BackendError::NoVersionFile(torch.file.clone()))?;
+        .ok_or_else(|| BackendError::NoVersionFile(torch.to_owned()))?;
     let text = archive.read(entry, VERSION_FILE_MAX).map_err(archive_error)?;
     Ok(backend_of_version_file(&String::from_utf8_lossy(&text)))
 }

@@ -61,7 +61,7 @@ impl Project<'_> {
             fetched.missing = missing;
         } else if !missing.is_empty() {
             let network = self.network(&read.lockfile.channel, None)?;
-            let arrived = fetch_wheels(&network, &selected, &|_, _| {}, self.reporter)
+            let arrived = fetch_wheels(&network, (&selected, read.folder()), &|_, _| {}, self.reporter)
                 .map_err(|error| RealiseError::Fetch(Box::new(error)))?;
             let new = arrived.iter().filter(|wheel| wheel.evidence() == Evidence::Downloaded);
             for wheel in new {

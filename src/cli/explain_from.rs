@@ -1,0 +1,95 @@
+//! What to do next where a file of another tool (`--from`) cannot be installed from, or a file for other tools
+//! (`export`) cannot be made.
+
+use super::explain::{Advice, advice, lockfile, network, plan};
+use crate::error::Kind;
+use crate::lockfile::foreign::{ForeignError, LineProblem, SourceForm};
+use crate::project::export::ExportError;
+use crate::project::from::FromError;
+use crate::project::lockfiles::LockfileError;
+use crate::project::plan::PlanError;
+
+pub(super) fn export(error: &ExportError) -> Option<Advice> {
+    match error {
+        ExportError::Network(inner) => network(inner),
+        ExportError::Unlisted { .. } => Some(advice(
+            Kind::Network,
+            ["the index may have dropped the file; `flambeau lock --upgrade` locks what it has now"],
+        )),
+        ExportError::Index { .. } | ExportError::Select { .. } => None,
+    }
+}
+
+pub(super) fn from(error: &FromError) -> Option<Advice> {
+    match error {
+        // What can be done about the project's own lockfile is no advice for another tool's.
+        FromError::Lockfile(LockfileError::Missing(_) | LockfileError::NotText(_))
+        | FromError::Plan(PlanError::Stale { .. } | PlanError::NoTargets { .. }) => Some(advice(Kind::User, [])),
+        FromError::Lockfile(inner) => lockfile(inner),
+        FromError::Plan(inner) => plan(inner),
+        FromError::Network(inner) => network(inner),
+        FromError::NoWheel { .. } => Some(advice(
+            Kind::User,
+            ["choose another Python with --python, or let the tool that made the file lock for this one"],
+        )),
+        FromError::Unlisted { name, version, .. } => Some((
+            Kind::User,
+            vec![
+                "the digests may be of a source distribution, or of files that another index has".to_owned(),
+                format!("`pip wheel --no-deps {name}=={version}` makes a wheel of a source distribution"),
+            ],
+        )),
+        FromError::OtherChannel { .. } => Some(advice(Kind::User, ["leave --channel out: the file says it"])),
+        FromError::Backend(_) => Some(advice(Kind::Network, ["name the channel with --channel"])),
+        FromError::Foreign { .. } | FromError::Index { .. } => None,
+    }
+}
+
+pub(super) fn foreign(error: &ForeignError) -> Advice {
+    let hints = match error {
+        ForeignError::NotWheels {
+            name,
+            version,
+            source_form,
+        } => return (Kind::User, wheel_commands(name, version.as_deref(), source_form)),
+        ForeignError::Line { problem, .. } => match problem {
+            LineProblem::Unpinned(_) | LineProblem::Unhashed(_) | LineProblem::Include(_) => {
+                vec!["`uv pip compile --generate-hashes` or `pip-compile --generate-hashes` writes such a file"]
+            }
+            LineProblem::Editable(_) => vec!["`[tool.flambeau] editable = [\"…\"]` puts one's own code on the path"],
+            _ => Vec::new(),
+        },
+        ForeignError::RequiresPython { .. } | ForeignError::Environment { .. } => {
+            vec!["choose another Python with --python"]
+        }
+        ForeignError::Outside { .. } => vec!["--allow-path allows wheels from anywhere on this machine"],
+        ForeignError::Kind { .. } => {
+            vec!["`uv export --format pylock.toml`, `pip lock` and `pdm export -f pylock` write lockfiles"]
+        }
+        ForeignError::UvVersion(_) => vec!["`uv export --format pylock.toml` writes one that is understood"],
+        _ => Vec::new(),
+    };
+    (Kind::User, hints.into_iter().map(str::to_owned).collect())
+}
+
+/// How to come by a wheel of what is pinned as source code.
+fn wheel_commands(name: &str, version: Option<&str>, form: &SourceForm) -> Vec<String> {
+    let what = match form {
+        SourceForm::Sdist | SourceForm::Nothing => {
+            version.map_or_else(|| name.to_owned(), |version| format!("{name}=={version}"))
+        }
+        SourceForm::Repository(url) => format!("\"{name} @ git+{url}\""),
+        SourceForm::Archive(place) => place.clone(),
+        SourceForm::Folder(path) => path.clone(),
+    };
+    let mut hints = vec![format!(
+        "`pip wheel --no-deps {what}` makes a wheel, which a private index or the lockfile's folder can hold"
+    )];
+    if let SourceForm::Folder(path) = form {
+        hints.push(format!(
+            "or put its code on the path with `[tool.flambeau] editable = [\"{path}\"]`, and leave it out of the file \
+             (`uv export --no-emit-project`)"
+        ));
+    }
+    hints
+}
