@@ -7,7 +7,7 @@
 use std::error::Error as StdError;
 
 use super::explain_from::{export, foreign, from};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, ListError};
 use crate::env::build::BuildError;
 use crate::env::bytecode::BytecodeError;
 use crate::env::compose::ComposeError;
@@ -182,7 +182,11 @@ fn relock(error: &RelockError) -> Option<Advice> {
             ["name a Python and a platform that it has wheels for: --python, --platform"],
         )),
         RelockError::NoPython(_) => Some(advice(Kind::User, ["name a Python with --python"])),
-        RelockError::List(_) => Some(advice(Kind::User, [])),
+        RelockError::List(ListError::Unknown { .. }) => Some(advice(
+            Kind::User,
+            ["name one that is there, or leave them all out with --no-extras"],
+        )),
+        RelockError::List(_) => Some(advice(Kind::User, ["correct it in pyproject.toml"])),
         RelockError::Resolve { .. } | RelockError::Merge(_) | RelockError::Index { .. } => None,
     }
 }
@@ -260,10 +264,10 @@ fn manifest(error: &ManifestError) -> Option<Advice> {
             Kind::User,
             ["add the requirement where they come from, or to `[tool.flambeau] requirements`"],
         )),
-        ManifestError::NotText(_)
-        | ManifestError::Syntax { .. }
-        | ManifestError::NoList { .. }
-        | ManifestError::NotRequired { .. } => Some(advice(Kind::User, [])),
+        ManifestError::NotRequired { .. } => Some(advice(Kind::User, ["name one of those"])),
+        ManifestError::NotText(_) | ManifestError::Syntax { .. } | ManifestError::NoList { .. } => {
+            Some(advice(Kind::User, ["correct pyproject.toml"]))
+        }
     }
 }
 
@@ -415,6 +419,12 @@ fn indexing(error: &index::Error) -> Option<Advice> {
             ["the index contradicts itself: tell whoever runs it, or name another one with --index-url"],
         )),
         index::Error::Path(inner) => files(inner),
+        index::Error::Page { .. } => Some(advice(
+            Kind::Network,
+            [
+                "check the index's URL (--index-url, PIP_INDEX_URL), and whether a proxy or a login page answers in its place",
+            ],
+        )),
         _ => Some(advice(Kind::Network, [])),
     }
 }

@@ -86,9 +86,13 @@ impl Index {
         let page = match self.store.get(&url, freshness)? {
             Ok(fetched) => {
                 let page = ProjectPage::parse(name, &fetched.url, fetched.content_type.as_deref(), &fetched.body)
-                    .map_err(|source| Error::Page {
-                        url: (&url).into(),
-                        source,
+                    .map_err(|source| {
+                        // Kept, it would be confirmed by its own validators for ever.
+                        self.store.forget(&url);
+                        Error::Page {
+                            url: (&url).into(),
+                            source,
+                        }
                     })?;
                 Some(Arc::new(page))
             }

@@ -96,6 +96,12 @@ impl PageStore {
         Ok(Ok(fetched(&head, body)))
     }
 
+    /// Forgets a page that is of no use.
+    pub fn forget(&self, url: &Url) {
+        // Where that cannot be, the next answer replaces it.
+        std::fs::remove_file(self.cache.page_path(url)).ok();
+    }
+
     /// The network behind it.
     #[must_use]
     pub fn http(&self) -> &Arc<Http> {

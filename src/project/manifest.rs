@@ -110,12 +110,11 @@ impl Project<'_> {
             .collect::<Result<Vec<_>, LockfileError>>()?;
         let (path, before, text) = self.manifest()?;
         let mut document = self.own_document(&path, &text)?;
-        let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
         let list = list(&mut document, &path)?;
         for (text, requirement) in &wanted {
-            add(list, text, requirement, newline);
+            add(list, text, requirement);
         }
-        let after = document.to_string();
+        let after = rendered(&document, &text);
         Ok(Edit { path, before, after })
     }
 
@@ -144,7 +143,7 @@ impl Project<'_> {
                 return Err(ManifestError::NotRequired { name, have });
             }
         }
-        let after = document.to_string();
+        let after = rendered(&document, &text);
         Ok(Edit { path, before, after })
     }
 
@@ -182,11 +181,10 @@ impl Project<'_> {
         if dynamic.is_some_and(|keys| keys.iter().any(|key| key.as_str() == Some("dependencies"))) {
             return Err(ManifestError::Dynamic(path.to_owned()));
         }
-        let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
         let mut list = Array::new();
-        list.set_trailing(newline);
+        list.set_trailing("\n");
         for text in hold {
-            push(&mut list, &text, newline);
+            push(&mut list, &text);
         }
         found["project"]["dependencies"] = Item::Value(list.into());
         Ok(found)
@@ -222,11 +220,24 @@ fn document(path: &Path, text: &str) -> Result<DocumentMut, ManifestError> {
 }
 
 fn existing<'d>(document: &'d mut DocumentMut, key: &[&str]) -> Option<&'d mut Array> {
-    let mut item = document.as_item_mut();
-    for part in key {
-        item = item.get_mut(part)?;
-    }
+    // Asking a document for something to change makes what is not there.
+    let found = key.iter().try_fold(document.as_item(), |item, part| item.get(part));
+    found.and_then(Item::as_array)?;
+    let item = key
+        .iter()
+        .try_fold(document.as_item_mut(), |item, part| item.get_mut(part))?;
     item.as_array_mut()
+}
+
+/// The text of a changed document with the line ends of the old one, which the document does not keep.
+fn rendered(document: &DocumentMut, old: &str) -> String {
+    let text = document.to_string();
+    let other_system = old.contains("\r\n") && old.matches('\n').count() == old.matches("\r\n").count();
+    if other_system {
+        text.replace("\r\n", "\n").replace('\n', "\r\n")
+    } else {
+        text
+    }
 }
 
 /// The list that requirements are added to.
@@ -254,7 +265,7 @@ fn position(list: &Array, name: &PackageName) -> Option<usize> {
 
 /// Puts a requirement in the place of one for the same package under the same marker, else at the end. One without a
 /// marker takes the place of all of them.
-fn add(list: &mut Array, text: &str, requirement: &Requirement, newline: &str) {
+fn add(list: &mut Array, text: &str, requirement: &Requirement) {
     let same = |value: &Value| {
         parsed(value).is_some_and(|other| {
             other.name == requirement.name
@@ -262,7 +273,7 @@ fn add(list: &mut Array, text: &str, requirement: &Requirement, newline: &str) {
         })
     };
     let Some(first) = list.iter().position(same) else {
-        push(list, text, newline);
+        push(list, text);
         return;
     };
     let old = list.get(first).map(Value::decor).cloned().unwrap_or_default();
@@ -294,7 +305,7 @@ fn take_tail(list: &mut Array) -> String {
 }
 
 /// Appends in the manner of the values that are there: on a line of its own, or on the same line.
-fn push(list: &mut Array, text: &str, newline: &str) {
+fn push(list: &mut Array, text: &str) {
     let tail = take_tail(list);
     let last = list.len().checked_sub(1).and_then(|last| list.get(last)).map(prefix);
     let lines = tail.contains('\n') || last.as_ref().is_some_and(|prefix| prefix.contains('\n'));
@@ -305,11 +316,9 @@ fn push(list: &mut Array, text: &str, newline: &str) {
             .and_then(|prefix| prefix.rsplit_once('\n'))
             .map_or("    ", |(_, indent)| indent);
         // A comment at the end of the last line stays there.
-        value
-            .decor_mut()
-            .set_prefix(format!("{}{newline}{indent}", tail.trim_end()));
+        value.decor_mut().set_prefix(format!("{}\n{indent}", tail.trim_end()));
         let closing = tail.rsplit_once('\n').map_or("", |(_, closing)| closing);
-        list.set_trailing(format!("{newline}{closing}"));
+        list.set_trailing(format!("\n{closing}"));
         list.set_trailing_comma(true);
     } else {
         value.decor_mut().set_prefix(if last.is_some() { " " } else { "" });
@@ -393,11 +402,7 @@ mod tests {
         ];
         for (before, text, after) in rows {
             let requirement = requirement(text).expect("a requirement");
-            assert_eq!(
-                edited(before, |list| add(list, text, &requirement, "\n")),
-                after,
-                "{before}"
-            );
+            assert_eq!(edited(before, |list| add(list, text, &requirement)), after, "{before}");
         }
     }
 

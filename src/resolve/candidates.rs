@@ -196,6 +196,7 @@ impl Candidates {
                 .catalog
                 .too_new
                 .iter()
+                .rev()
                 .find(|(version, _)| set.contains(*version))?;
             return Some((version, Exclusion::TooNew(time.clone())));
         };
