@@ -196,13 +196,18 @@ impl Project<'_> {
     /// Writes a lockfile and the keys of all lockfiles, where they change; returns whether the lockfile did. One process
     /// at a time: `keys.json` holds the keys of all of them.
     pub fn save_lockfile(&self, channel: &Channel, lockfile: &Lockfile) -> Result<(ReadLockfile, bool), LockfileError> {
+        self.save_text(channel, &lockfile.to_text())
+    }
+
+    /// As [`Project::save_lockfile`], with the text as it is.
+    pub(super) fn save_text(&self, channel: &Channel, text: &str) -> Result<(ReadLockfile, bool), LockfileError> {
         let folder = self.lockfiles_dir();
         fsx::create_dir_all(&folder)?;
         // The folder itself is guarded, so that no file of ours lies among those that are committed. Where the file
         // system cannot do that, each file is still whole.
         let guard = std::fs::File::open(&folder).at("open", &folder)?;
         guard.lock().ok();
-        let (read, changed) = write(&self.lockfile_path(channel), lockfile)?;
+        let (read, changed) = write(&self.lockfile_path(channel), text, channel)?;
         self.write_keys()?;
         Ok((read, changed))
     }
@@ -265,7 +270,7 @@ pub fn read(path: PathBuf, channel: &Channel) -> Result<Option<ReadLockfile>, Lo
     from_bytes(path, bytes, channel).map(Some)
 }
 
-fn from_bytes(path: PathBuf, bytes: Vec<u8>, channel: &Channel) -> Result<ReadLockfile, LockfileError> {
+pub(super) fn from_bytes(path: PathBuf, bytes: Vec<u8>, channel: &Channel) -> Result<ReadLockfile, LockfileError> {
     let digest = LockfileDigest::of(&bytes);
     let text = String::from_utf8(bytes).map_err(|_| LockfileError::NotText(path.clone()))?;
     let parsed = parse(&text, channel).map_err(|source| LockfileError::Parse {
@@ -280,18 +285,11 @@ fn from_bytes(path: PathBuf, bytes: Vec<u8>, channel: &Channel) -> Result<ReadLo
     })
 }
 
-/// Writes a lockfile, where its bytes change, and reads it back. Returns whether it was written.
-fn write(path: &Path, lockfile: &Lockfile) -> Result<(ReadLockfile, bool), LockfileError> {
-    let text = lockfile.to_text();
+/// Writes a lockfile's text, where it changes, and reads it back. Returns whether it was written.
+fn write(path: &Path, text: &str, channel: &Channel) -> Result<(ReadLockfile, bool), LockfileError> {
     let changed = fsx::read_if_exists(path)?.as_deref() != Some(text.as_bytes());
     if changed {
-        if let Some(folder) = path.parent() {
-            fsx::create_dir_all(folder)?;
-        }
         fsx::write_durable(path, text.as_bytes())?;
     }
-    Ok((
-        from_bytes(path.to_owned(), text.into_bytes(), &lockfile.channel)?,
-        changed,
-    ))
+    Ok((from_bytes(path.to_owned(), text.as_bytes().to_vec(), channel)?, changed))
 }

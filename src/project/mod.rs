@@ -30,6 +30,7 @@ pub mod network;
 pub mod plan;
 pub mod realise;
 pub mod relock;
+mod shipped;
 mod targets;
 mod torch_backend;
 pub mod warm;

@@ -267,6 +267,12 @@ impl Project<'_> {
                 return Ok((existing, false, Vec::new()));
             }
         }
+        if stale.is_empty()
+            && !options.locked
+            && let Some(saved) = self.save_shipped(channel)?
+        {
+            return Ok((saved, true, Vec::new()));
+        }
         match (options.locked, stale.is_empty()) {
             (true, true) => Err(PlanError::NoLockfile { path }),
             (true, false) => Err(PlanError::Stale {
@@ -279,6 +285,19 @@ impl Project<'_> {
                 Ok((relocked.read, true, relocked.warnings))
             }
         }
+    }
+
+    /// The shipped lockfile of a channel as the project's own, where it is what the project wants.
+    fn save_shipped(&self, channel: &Channel) -> Result<Option<ReadLockfile>, PlanError> {
+        let Some(text) = self.shipped_text(channel) else {
+            return Ok(None);
+        };
+        let read = self.read_shipped(channel, text).map_err(RelockError::from)?;
+        if !self.staleness(channel, &read)?.is_empty() {
+            return Ok(None);
+        }
+        let (saved, _) = self.save_text(channel, text).map_err(RelockError::from)?;
+        Ok(Some(saved))
     }
 
     /// What makes a lockfile stale, decided offline.

@@ -24,6 +24,7 @@ mod offline;
 mod overlay;
 mod recovery;
 mod run;
+mod shipped;
 mod status;
 mod steps;
 mod support_selftest;
