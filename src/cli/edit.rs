@@ -9,7 +9,6 @@ use url::Url;
 
 use super::lock::{self, Document};
 use super::{Context, VerbResult};
-use crate::error::Failure;
 use crate::pep::PackageName;
 use crate::project::manifest::Edit;
 use crate::project::relock::LockRequest;
@@ -86,11 +85,11 @@ fn run(shared: &Shared, edit: &Edit, context: &Context<'_>) -> VerbResult {
         lock::resolve_all(&channels, &LockRequest::default(), context)?
     };
     edit.apply()?;
-    let (locked, text) = lock::write_all(resolved, context).or_else(|error| {
+    let written = lock::write_all(resolved, context).inspect_err(|_| {
         // A project whose lockfiles could not be written is as it was; should even that fail, the first error counts.
         edit.undo().ok();
-        Err(Failure::from(error))
-    })?;
+    });
+    let (locked, text) = written?;
     let changed = edit.before.as_deref() != Some(edit.after.as_bytes());
     let verb = match (&edit.before, changed) {
         (None, _) => "wrote",

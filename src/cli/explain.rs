@@ -432,6 +432,10 @@ fn indexing(error: &index::Error) -> Option<Advice> {
 fn requests(error: &http::Error) -> Advice {
     match error {
         http::Error::Offline { .. } => advice(Kind::Network, ["leave out --offline (or FLAMBEAU_OFFLINE)"]),
+        http::Error::TooManyRedirects { .. } => advice(
+            Kind::Network,
+            ["the server sends its clients in a circle: check the index's URL, or tell whoever runs it"],
+        ),
         http::Error::CertificateFile(_) => advice(Kind::User, ["correct pip's `cert`"]),
         http::Error::Status { .. } if matches!(error.status(), Some(401 | 403)) => advice(
             Kind::Network,

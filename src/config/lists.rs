@@ -194,7 +194,7 @@ impl Lists {
                         let error: <Requirement as std::str::FromStr>::Err = error;
                         bad(entry, error.to_string().lines().next().unwrap_or_default().to_owned())
                     })?;
-                    self.take(kind, requirement, text, open, found)?;
+                    self.take(kind, &requirement, text, open, found)?;
                 }
                 (Value::Table(table), Kind::Group) => match included(table) {
                     Some(other) => self.collect(kind, &other, open, found)?,
@@ -211,7 +211,7 @@ impl Lists {
     fn take(
         &self,
         kind: Kind,
-        requirement: Requirement,
+        requirement: &Requirement,
         text: &str,
         open: &mut Vec<String>,
         found: &mut Vec<String>,

@@ -167,8 +167,8 @@ impl Project<'_> {
             return Ok(found);
         }
         let lockfiles = self.all_lockfiles()?;
-        let existing = lockfiles.iter().map(|(_, read)| &read.lockfile);
-        let existing = existing.filter(|lockfile| !lockfile.requirements.is_empty()).next();
+        let mut existing = lockfiles.iter().map(|(_, read)| &read.lockfile);
+        let existing = existing.find(|lockfile| !lockfile.requirements.is_empty());
         let hold = self.requirements_for(existing, &[]);
         if !project {
             return document(path, &self.with_project(text, &hold));
@@ -333,26 +333,23 @@ fn remove(list: &mut Array, position: usize) {
     let removed = prefix(&list.remove(position));
     let kept = removed.trim_end();
     let behind = |text: &str| text.find('\n').map(|at| text[at..].to_owned());
-    match list.get_mut(position) {
-        Some(next) => {
-            let text = prefix(next);
-            let text = match behind(&text) {
-                Some(rest) => format!("{kept}{rest}"),
-                None if position == 0 => removed,
-                None => text,
-            };
-            next.decor_mut().set_prefix(text);
-            list.set_trailing(tail);
-        }
-        None => {
-            let rest = behind(&tail).unwrap_or_default();
-            list.set_trailing(format!("{kept}{rest}"));
-            if list.is_empty() {
-                list.set_trailing_comma(false);
-                if kept.is_empty() {
-                    list.set_trailing("");
-                }
-            }
+    if let Some(next) = list.get_mut(position) {
+        let text = prefix(next);
+        let text = match behind(&text) {
+            Some(rest) => format!("{kept}{rest}"),
+            None if position == 0 => removed,
+            None => text,
+        };
+        next.decor_mut().set_prefix(text);
+        list.set_trailing(tail);
+        return;
+    }
+    let rest = behind(&tail).unwrap_or_default();
+    list.set_trailing(format!("{kept}{rest}"));
+    if list.is_empty() {
+        list.set_trailing_comma(false);
+        if kept.is_empty() {
+            list.set_trailing("");
         }
     }
 }

@@ -104,7 +104,6 @@ pub struct LockRequest {
     /// Pre-releases; none keeps what holds.
     pub pre_releases: Option<PreReleases>,
     /// From when on uploads do not count: none keeps what holds, `Some(None)` ends it.
-    #[expect(clippy::option_option, reason = "not said, and said to be none, are different")]
     pub exclude_newer: Option<Option<Cutoff>>,
     /// Whether wheels of the package index carry complete URLs; none keeps what the existing file has.
     pub urls: Option<bool>,

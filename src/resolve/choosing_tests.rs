@@ -1,7 +1,7 @@
 //! Which versions count and which of them is taken: times, the lowest, overrides, optional targets, bad metadata.
 
 use super::testing::{World, failure, pins, request, requirement, solve};
-use super::{PreReleases, Request, ResolveError, Versions, Warning, resolve};
+use super::{PreReleases, Preferences, Request, ResolveError, Upgrade, Versions, Warning, resolve};
 
 fn answer(world: &World, request: &Request) -> Result<Vec<String>, String> {
     let resolutions = resolve(request, world).map_err(|error| {
@@ -225,4 +225,41 @@ fn metadata_that_cannot_be_understood_excludes_its_version() {
     );
     assert!(failure(&world, &["b"]).contains("b 1.0 has metadata that cannot be understood"));
     assert_eq!(solve(&world, &["a==1.0"]).expect("an answer"), ["a 1.0"]);
+}
+
+#[test]
+fn what_a_lockfile_needed_is_asked_for_early_and_nothing_else() {
+    let text = "lock-version = \"1.0\"\ncreated-by = \"x\"\n\
+                [[packages]]\nname = \"a\"\nversion = \"1.0\"\ndependencies = [{ name = \"b\" }]\nwheels = []\n\
+                [[packages]]\nname = \"b\"\nversion = \"1.0\"\nwheels = []\n\
+                [[packages]]\nname = \"z\"\nversion = \"1.0\"\nwheels = []\n";
+    // An entry without wheels is no lockfile; these have one each.
+    let wheel = |name: &str| {
+        format!(
+            "wheels = [{{ name = \"{name}-1.0-py3-none-any.whl\", url = \"https://example.org/{name}-1.0-py3-none-any.whl\", \
+             hashes = {{ sha256 = \"{}\" }} }}]",
+            "0".repeat(64)
+        )
+    };
+    let text = ["a", "b", "z"].iter().fold(text.to_owned(), |text, name| {
+        text.replacen("wheels = []", &wheel(name), 1)
+    });
+    let lockfile = crate::lockfile::text::parse(&text, &crate::backend::Channel::pip())
+        .expect("a lockfile")
+        .lockfile;
+    let world = World::new("a 1.0 : b\na 2.0 : b\nb 1.0\nz 1.0");
+    for (upgrade, expected) in [(Upgrade::None, "a 1.0"), (Upgrade::All, "a 2.0")] {
+        world.asked.lock().expect("no panic").clear();
+        let request = Request {
+            preferences: Preferences::from_lockfile(&lockfile, &upgrade),
+            ..linux(&["a"])
+        };
+        assert_eq!(answer(&world, &request), Ok(vec![expected.into(), "b 1.0".into()]));
+        let asked = world.asked.lock().expect("no panic").clone();
+        assert!(!asked.contains(&"z".to_owned()), "{asked:?}");
+        // Both pages were asked for before any metadata was.
+        let pages = asked.iter().take(2).cloned().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(pages, ["a".to_owned(), "b".to_owned()].into());
+        assert_eq!(world.asked_twice(), [""; 0]);
+    }
 }

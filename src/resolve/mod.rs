@@ -126,6 +126,8 @@ pub enum Upgrade {
 #[derive(Debug, Clone, Default)]
 pub struct Preferences {
     pins: BTreeMap<PackageName, Vec<(Version, MarkerTree)>>,
+    /// What each package needed when the lockfile was made: what will be asked for, most likely.
+    needs: BTreeMap<PackageName, BTreeSet<PackageName>>,
 }
 
 impl Preferences {
@@ -145,7 +147,26 @@ impl Preferences {
                     .push((package.version.clone(), package.marker));
             }
         }
-        Self { pins }
+        let mut needs: BTreeMap<PackageName, BTreeSet<PackageName>> = BTreeMap::new();
+        for package in &lockfile.packages {
+            let known = needs.entry(package.name.clone()).or_default();
+            known.extend(package.dependencies.iter().cloned());
+        }
+        Self { pins, needs }
+    }
+
+    /// The packages of the lockfile that `requirements` needed, themselves included.
+    fn closure(&self, requirements: &[Requirement]) -> BTreeSet<&PackageName> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<&PackageName> = requirements.iter().map(|requirement| &requirement.name).collect();
+        while let Some(name) = open.pop() {
+            if let Some((name, needs)) = self.needs.get_key_value(name)
+                && found.insert(name)
+            {
+                open.extend(needs);
+            }
+        }
+        found
     }
 }
 

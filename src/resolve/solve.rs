@@ -29,6 +29,8 @@ pub fn resolve(request: &Request, source: &dyn PackageSource) -> Result<Resoluti
         }
     }
     let memo = Memo::new(source, request.exclude_newer);
+    // What the lockfile knows need not be discovered page by page.
+    memo.prefetch(request.preferences.closure(&request.requirements), |_, _| Vec::new());
     let mut chosen: BTreeMap<PackageName, BTreeSet<Version>> = BTreeMap::new();
     let mut resolutions: Vec<Resolution> = Vec::new();
     let mut left_out = Vec::new();
