@@ -137,6 +137,7 @@ mod tests {
                 package("filelock", "3.18.0", "filelock-3.18.0-py3-none-any.whl", 0x01),
             ],
             requires_python: None,
+            settings: crate::lockfile::Settings::default(),
         }
     }
 

@@ -24,6 +24,7 @@ pub mod index;
 pub mod key;
 pub mod lockfile;
 pub mod pep;
+pub mod policy;
 pub mod process;
 pub mod profile;
 pub mod progress;

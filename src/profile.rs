@@ -238,6 +238,12 @@ impl Profile {
         Ok(())
     }
 
+    /// Refuses, before any work is done, a project in which no link can be written.
+    pub fn check_writable(&self) -> Result<(), ProfileError> {
+        use rustix::fs::{Access, access};
+        Ok(access(&self.project, Access::WRITE_OK | Access::EXEC_OK).at("write to the folder", &self.project)?)
+    }
+
     fn occupants(&self) -> Result<[(PathBuf, Occupant); 2], ProfileError> {
         Ok([
             (self.link(), occupant_of_venv(&self.link())?),

@@ -217,6 +217,8 @@ impl Ui {
                     files: *files,
                     bytes: *bytes,
                     started: Some(Instant::now()),
+                    to_unpack: lines.to_unpack,
+                    unpacked: lines.unpacked,
                     ..Lines::default()
                 };
                 drop(lines);

@@ -178,6 +178,9 @@ pub(super) fn build(
     if activate == Some(InTheWay::Refuse) {
         project.profile().check_links()?;
     }
+    if activate.is_some() {
+        project.profile().check_writable()?;
+    }
     let realised = project.realise(&plan)?;
     for conflict in &realised.conflicts {
         let message = format!(

@@ -19,17 +19,19 @@ use crate::http;
 use crate::index;
 use crate::lockfile::SelectError;
 use crate::lockfile::foreign::ForeignError;
+use crate::lockfile::keys::ParseKeysError;
 use crate::profile::ProfileError;
 use crate::project::activate::ActivateError;
 use crate::project::export::ExportError;
 use crate::project::from::FromError;
 use crate::project::lockfiles::LockfileError;
+use crate::project::manifest::ManifestError;
 use crate::project::network::NetworkError;
 use crate::project::plan::PlanError;
 use crate::project::realise::RealiseError;
 use crate::project::relock::RelockError;
 use crate::python;
-use crate::resolve::{Exclusion, MergeError, ResolveError};
+use crate::resolve::{Exclusion, MergeError, NoUploadTimes, ResolveError};
 use crate::store::StoreError;
 use crate::ui::human_bytes;
 use crate::wheel::unpack::UnpackError;
@@ -58,6 +60,7 @@ failures!(
     ExportError,
     FromError,
     LockfileError,
+    ManifestError,
     PathError,
     PlanError,
     ProfileError,
@@ -107,6 +110,7 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| find::<ActivateError>(error).and_then(activate))
         .or_else(|| find::<ProfileError>(error).and_then(profile))
         .or_else(|| find::<NetworkError>(error).and_then(network))
+        .or_else(|| find::<ManifestError>(error).and_then(manifest))
         .or_else(|| find::<LockfileError>(error).and_then(lockfile))
         .or_else(|| find::<ConfigError>(error).and_then(config))
         .or_else(|| find::<StoreError>(error).and_then(store))
@@ -118,6 +122,10 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| find::<index::Error>(error).and_then(indexing))
         .or_else(|| find::<http::Error>(error).map(requests))
         .or_else(|| find::<ResolveError>(error).map(resolving))
+        .or_else(|| {
+            let hint = ["leave out --exclude-newer, or name an index that gives upload times"];
+            find::<NoUploadTimes>(error).map(|_| advice(Kind::User, hint))
+        })
         .or_else(|| find::<MergeError>(error).map(|_| advice(Kind::User, [])))
         .or_else(|| find::<SelectError>(error).map(selecting))
         .or_else(|| find::<python::Error>(error).map(interpreters))
@@ -173,7 +181,8 @@ fn relock(error: &RelockError) -> Option<Advice> {
             Kind::User,
             ["name a Python and a platform that it has wheels for: --python, --platform"],
         )),
-        RelockError::Overrides => Some(advice(Kind::User, ["remove it, or use `constraints`"])),
+        RelockError::NoPython(_) => Some(advice(Kind::User, ["name a Python with --python"])),
+        RelockError::List(_) => Some(advice(Kind::User, [])),
         RelockError::Resolve { .. } | RelockError::Merge(_) | RelockError::Index { .. } => None,
     }
 }
@@ -229,12 +238,32 @@ pub(super) fn lockfile(error: &LockfileError) -> Option<Advice> {
             Kind::User,
             ["`flambeau lock` writes it anew; version control has the old one"],
         )),
+        LockfileError::Keys {
+            source: ParseKeysError::Schema(_),
+            ..
+        } => Some(advice(Kind::User, ["use the newer flambeau that wrote it"])),
         LockfileError::Keys { .. } => Some(advice(Kind::User, ["`flambeau lock` writes it anew"])),
         LockfileError::Select { .. } => None,
         LockfileError::Requirement { .. } => Some(advice(
             Kind::User,
             ["requirements are written as PEP 508 has it, e.g. `torch==2.7.0`"],
         )),
+    }
+}
+
+fn manifest(error: &ManifestError) -> Option<Advice> {
+    match error {
+        ManifestError::Path(inner) => files(inner),
+        ManifestError::Lockfile(inner) => lockfile(inner),
+        ManifestError::Exists(_) => Some(advice(Kind::User, ["`flambeau add REQ` adds requirements to it"])),
+        ManifestError::Dynamic(_) => Some(advice(
+            Kind::User,
+            ["add the requirement where they come from, or to `[tool.flambeau] requirements`"],
+        )),
+        ManifestError::NotText(_)
+        | ManifestError::Syntax { .. }
+        | ManifestError::NoList { .. }
+        | ManifestError::NotRequired { .. } => Some(advice(Kind::User, [])),
     }
 }
 
@@ -428,7 +457,13 @@ fn excluding(why: &Exclusion) -> Advice {
         ),
         Exclusion::PreRelease => advice(Kind::User, ["name the pre-release in the requirement, e.g. `>=2.0rc1`"]),
         Exclusion::Yanked(_) => advice(Kind::User, ["pin the version with `==` to use it all the same"]),
-        Exclusion::DirectUrl(_) | Exclusion::OtherMetadata(_) => advice(Kind::User, ["ask for another version"]),
+        Exclusion::TooNew(_) => advice(
+            Kind::User,
+            ["name a later moment with --exclude-newer, or end it with `--exclude-newer none`"],
+        ),
+        Exclusion::DirectUrl(_) | Exclusion::OtherMetadata(_) | Exclusion::BadMetadata(_) => {
+            advice(Kind::User, ["ask for another version"])
+        }
     }
 }
 

@@ -12,11 +12,12 @@ use crate::backend::{Backend, Channel, Preference};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::gpu::LiveHost;
-use crate::pep::PackageName;
+use crate::pep::{ExtraName, GroupName, PackageName};
+use crate::policy::{Cutoff, InvalidCutoff, PreReleases, Versions};
 use crate::project::Project;
-use crate::project::lockfiles::keys_of;
+use crate::project::lockfiles::{ReadLockfile, keys_of};
 use crate::project::plan::PlanError;
-use crate::project::relock::{LockRequest, RelockError};
+use crate::project::relock::{LockRequest, RelockError, ResolvedLock};
 use crate::resolve::Upgrade;
 use crate::target::{Platform, PythonMinor};
 use url::Url;
@@ -42,6 +43,24 @@ pub(super) struct LockArgs {
     /// Platforms to lock for, separated by commas, e.g. linux_x86_64
     #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
     platform: Vec<Platform>,
+    /// Lock for the requirements of this extra of the project too, from now on
+    #[arg(long, value_name = "EXTRA")]
+    extra: Vec<ExtraName>,
+    /// Lock for the requirements of this dependency group (PEP 735) too, from now on
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<GroupName>,
+    /// Lock without the extras and groups that were named before
+    #[arg(long, conflicts_with_all = ["extra", "group"])]
+    no_extras: bool,
+    /// Which version of a direct requirement to take: highest or lowest-direct
+    #[arg(long, value_name = "WHICH")]
+    resolution: Option<Versions>,
+    /// Whether pre-releases may be chosen: if-necessary-or-explicit, allow or refuse
+    #[arg(long, value_name = "WHEN")]
+    pre_releases: Option<PreReleases>,
+    /// Leave out what was uploaded later than this day or time (2025-05-01, 2025-05-01T12:00:00Z; UTC); `none` ends it
+    #[arg(long, value_name = "DATE")]
+    exclude_newer: Option<Until>,
     /// Choose every version anew
     #[arg(long)]
     upgrade: bool,
@@ -56,15 +75,33 @@ pub(super) struct LockArgs {
     #[arg(long, overrides_with = "urls", conflicts_with = "check")]
     no_urls: bool,
     /// Only say whether the lockfiles are current (exit 1 where not)
-    #[arg(long, conflicts_with_all = ["requirements", "upgrade", "upgrade_package"])]
+    #[arg(long, conflicts_with_all = [
+        "requirements", "upgrade", "upgrade_package", "extra", "group", "no_extras", "resolution", "pre_releases",
+        "exclude_newer",
+    ])]
     check: bool,
     /// The package index to use in place of the one that pip uses
     #[arg(long, value_name = "URL")]
     index_url: Option<Url>,
 }
 
+/// A moment, or `none`.
+#[derive(Debug, Clone, Copy)]
+struct Until(Option<Cutoff>);
+
+impl std::str::FromStr for Until {
+    type Err = InvalidCutoff;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        text.parse().map(|cutoff| Self(Some(cutoff)))
+    }
+}
+
 #[derive(Debug, Serialize)]
-struct Row {
+pub(super) struct Row {
     channel: Channel,
     path: std::path::PathBuf,
     changed: bool,
@@ -72,8 +109,8 @@ struct Row {
     targets: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Document {
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Document {
     lockfiles: Vec<Row>,
     warnings: Vec<String>,
 }
@@ -85,7 +122,7 @@ pub(super) fn run(args: &LockArgs, context: &Context<'_>) -> VerbResult {
         ..*context
     };
     let project = context.project();
-    let channels = channels(args, context)?;
+    let channels = channels(&args.backend, &args.channel, context)?;
     if args.check {
         return check(&channels, &project, context);
     }
@@ -94,23 +131,52 @@ pub(super) fn run(args: &LockArgs, context: &Context<'_>) -> VerbResult {
         (false, true) => Upgrade::None,
         (false, false) => Upgrade::Packages(args.upgrade_package.iter().cloned().collect::<BTreeSet<_>>()),
     };
+    let lists = (args.no_extras || !args.extra.is_empty() || !args.group.is_empty()).then(|| {
+        (
+            args.extra.iter().cloned().collect(),
+            args.group.iter().cloned().collect(),
+        )
+    });
     let request = LockRequest {
         requirements: args.requirements.clone(),
         pythons: args.python.clone(),
         platforms: args.platform.clone(),
         upgrade,
+        lists,
+        versions: args.resolution,
+        pre_releases: args.pre_releases,
+        exclude_newer: args.exclude_newer.map(|until| until.0),
         urls: (args.urls || args.no_urls).then_some(args.urls),
     };
+    let resolved = resolve_all(&channels, &request, context)?;
+    let (document, text) = write_all(resolved, context)?;
+    context.ui.result(&document, &text);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Resolves the lockfiles of all channels; nothing is written yet, so that one failure leaves every file as it is.
+pub(super) fn resolve_all(
+    channels: &[Channel],
+    request: &LockRequest,
+    context: &Context<'_>,
+) -> Result<Vec<ResolvedLock>, RelockError> {
+    let project = context.project();
     // Only its pip is asked, and only where nothing else names an index.
-    let wanted = config.python.as_ref().map(|python| &python.value);
+    let wanted = context.config.python.as_ref().map(|python| &python.value);
     let interpreter = project.finder().find(wanted, &|_| true).ok();
-    let mut document = Document {
-        lockfiles: Vec::new(),
-        warnings: Vec::new(),
-    };
+    channels
+        .iter()
+        .map(|channel| project.resolve_lock(channel, request, interpreter.as_ref()))
+        .collect()
+}
+
+/// Writes resolved lockfiles and says so.
+pub(super) fn write_all(resolved: Vec<ResolvedLock>, context: &Context<'_>) -> Result<(Document, String), RelockError> {
+    let project = context.project();
+    let mut document = Document::default();
     let mut lines = Vec::new();
-    for channel in &channels {
-        let relocked = project.relock(channel, &request, interpreter.as_ref())?;
+    for resolved in resolved {
+        let relocked = project.write_lock(resolved)?;
         for warning in relocked.warnings {
             context.ui.warning(&warning);
             document.warnings.push(warning);
@@ -126,23 +192,27 @@ pub(super) fn run(args: &LockArgs, context: &Context<'_>) -> VerbResult {
         for (target, key) in keys_of(&relocked.read)? {
             lines.push(format!("  {key}  {target}"));
         }
-        document.lockfiles.push(Row {
-            channel: channel.clone(),
-            path: relocked.read.path.clone(),
-            changed: relocked.changed,
-            packages: lockfile.packages.len(),
-            targets: lockfile
-                .targets
-                .iter()
-                .map(|locked| locked.target.to_string())
-                .collect(),
-        });
+        document.lockfiles.push(row(&relocked.read, relocked.changed));
     }
-    context.ui.result(&document, &lines.join("\n"));
-    Ok(ExitCode::SUCCESS)
+    Ok((document, lines.join("\n")))
 }
 
-fn with_index(config: &Config, index_url: Option<&Url>) -> Config {
+fn row(read: &ReadLockfile, changed: bool) -> Row {
+    Row {
+        channel: read.lockfile.channel.clone(),
+        path: read.path.clone(),
+        changed,
+        packages: read.lockfile.packages.len(),
+        targets: read
+            .lockfile
+            .targets
+            .iter()
+            .map(|locked| locked.target.to_string())
+            .collect(),
+    }
+}
+
+pub(super) fn with_index(config: &Config, index_url: Option<&Url>) -> Config {
     let mut config = config.clone();
     if let Some(url) = index_url {
         let origin = crate::config::Origin::Flag("--index-url");
@@ -155,11 +225,15 @@ fn with_index(config: &Config, index_url: Option<&Url>) -> Config {
 }
 
 /// The channels that flags name; else the channels of the project's lockfiles; else what a build would use.
-fn channels(args: &LockArgs, context: &Context<'_>) -> Result<Vec<Channel>, Failure> {
+pub(super) fn channels(
+    backends: &[Preference],
+    named: &[Channel],
+    context: &Context<'_>,
+) -> Result<Vec<Channel>, Failure> {
     let project = context.project();
     let config = context.config;
-    let mut channels = args.channel.clone();
-    for preference in &args.backend {
+    let mut channels = named.to_vec();
+    for preference in backends {
         let of = |backend: Backend| {
             config
                 .channels(backend)
@@ -168,10 +242,9 @@ fn channels(args: &LockArgs, context: &Context<'_>) -> Result<Vec<Channel>, Fail
                 .unwrap_or(backend.default_channel())
         };
         match preference {
-            Preference::Backend(backend) if args.channel.is_empty() => channels.push(of(*backend)),
+            Preference::Backend(backend) if named.is_empty() => channels.push(of(*backend)),
             Preference::Backend(backend) => {
-                let contradicting = args
-                    .channel
+                let contradicting = named
                     .iter()
                     .find(|channel| config.channel_backend(channel).is_some_and(|own| own != *backend));
                 if let Some(channel) = contradicting {
@@ -213,18 +286,7 @@ fn check(channels: &[Channel], project: &Project<'_>, context: &Context<'_>) -> 
         if !differences.is_empty() {
             return Err(PlanError::Stale { path, differences }.into());
         }
-        rows.push(Row {
-            channel: channel.clone(),
-            path,
-            changed: false,
-            packages: read.lockfile.packages.len(),
-            targets: read
-                .lockfile
-                .targets
-                .iter()
-                .map(|locked| locked.target.to_string())
-                .collect(),
-        });
+        rows.push(row(&read, false));
     }
     let text: Vec<String> = rows
         .iter()

@@ -23,6 +23,7 @@ use crate::ui::{ProgressMode, Ui, UiOptions};
 mod activate;
 mod build;
 mod detect;
+mod edit;
 mod explain;
 mod explain_from;
 mod export;
@@ -127,6 +128,12 @@ enum ColorArg {
 enum Command {
     /// Say which backend this machine gets, and why
     Detect(detect::DetectArgs),
+    /// Start a project: write pyproject.toml with the default requirements, and lock them
+    Init(edit::InitArgs),
+    /// Add requirements to pyproject.toml, and lock anew
+    Add(edit::AddArgs),
+    /// Take requirements out of pyproject.toml, and lock anew
+    Remove(edit::RemoveArgs),
     /// Resolve requirements and write lockfiles/pylock.*.toml and keys.json
     Lock(lock::LockArgs),
     /// Print environment keys
@@ -152,7 +159,13 @@ impl Command {
     fn choice(&self) -> Option<&ChoiceArgs> {
         match self {
             Self::Detect(args) => Some(&args.choice),
-            Self::Lock(_) | Self::Activate(_) | Self::Status(_) | Self::List(_) => None,
+            Self::Init(_)
+            | Self::Add(_)
+            | Self::Remove(_)
+            | Self::Lock(_)
+            | Self::Activate(_)
+            | Self::Status(_)
+            | Self::List(_) => None,
             Self::Hash(args) => Some(&args.choice),
             Self::Fetch(args) => Some(&args.choice),
             Self::Build(args) => Some(&args.choice),
@@ -277,6 +290,9 @@ fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
     };
     match cli.command {
         Command::Detect(args) => detect::run(&args, &context),
+        Command::Init(args) => edit::init(&args, &context),
+        Command::Add(args) => edit::add(&args, &context),
+        Command::Remove(args) => edit::remove(&args, &context),
         Command::Lock(args) => lock::run(&args, &context),
         Command::Hash(args) => hash::run(&args, &context),
         Command::Fetch(args) => fetch::run(&args, &context),

@@ -14,17 +14,20 @@ use url::Url;
 
 mod appsettings;
 mod error;
+mod lists;
 mod pyproject;
 mod sources;
 mod vars;
 
 pub use appsettings::AppSettingsError;
 pub use error::{ConfigError, Origin};
+pub use lists::{ListError, Lists};
 pub use pyproject::{PrivateIndex, PyprojectError};
 pub use vars::Vars;
 
 use crate::backend::{Backend, Channel, PYTORCH_INDEX, Preference};
 use crate::pep::VersionSpecifiers;
+use crate::policy::{Cutoff, PreReleases, Versions};
 use crate::python::Request;
 use crate::target::{Platform, PythonMinor};
 use sources::{channel, mirror, normal, preference, project_python, python, read_settings};
@@ -141,6 +144,14 @@ pub struct Config {
     pub constraints: Vec<String>,
     /// Requirements that replace what packages say about these names, as PEP 508 text.
     pub overrides: Vec<String>,
+    /// The project's extras and dependency groups.
+    pub lists: Lists,
+    /// From when on uploads do not count.
+    pub exclude_newer: Option<Cutoff>,
+    /// Whether direct requirements get their newest or their lowest version.
+    pub versions: Option<Versions>,
+    /// When a pre-release may be chosen.
+    pub pre_releases: Option<PreReleases>,
     /// The Pythons to lock for; empty means the interpreter in use.
     pub python_versions: Vec<PythonMinor>,
     /// The platforms to lock for; empty means the default.
@@ -168,7 +179,7 @@ impl Config {
     pub fn load(overrides: &Overrides, vars: &Vars, cwd: &Path) -> Result<Self, ConfigError> {
         let project = normal(&cwd.join(overrides.project.as_deref().unwrap_or(Path::new(""))));
         let manifest = project.join("pyproject.toml");
-        let (head, ours) = pyproject::read(&manifest)?.parts();
+        let (head, ours, lists) = pyproject::read(&manifest)?.parts(&manifest);
         let key = |name: &str| Origin::File(manifest.clone(), format!(" [tool.flambeau] {name}"));
         let settings = match &overrides.config {
             Some(file) => read_settings(&cwd.join(file), true)?,
@@ -217,12 +228,13 @@ impl Config {
             )?,
             project_python: project_python(&project, project_request, &key("python"))?,
             requires_python: head.requires_python,
-            requirements: match (head.dependencies, ours.requirements) {
-                (None, None) => None,
-                (first, second) => Some([first, second].into_iter().flatten().flatten().collect()),
-            },
+            requirements: both(head.dependencies, ours.requirements),
             constraints: ours.constraints,
             overrides: ours.overrides,
+            lists,
+            exclude_newer: ours.exclude_newer,
+            versions: ours.resolution,
+            pre_releases: ours.pre_releases,
             python_versions: ours.python_versions,
             platforms: ours.platforms,
             index_url: overrides
@@ -250,6 +262,18 @@ impl Config {
         };
         config.check()?;
         Ok(config)
+    }
+
+    /// The same configuration, had `pyproject.toml` this text: what it says of requirements is read again.
+    pub fn with_manifest(&self, text: &str) -> Result<Self, ConfigError> {
+        let manifest = self.project.join("pyproject.toml");
+        let (head, ours, lists) = pyproject::parse(text, &manifest)?.parts(&manifest);
+        Ok(Self {
+            requires_python: head.requires_python,
+            requirements: both(head.dependencies, ours.requirements),
+            lists,
+            ..self.clone()
+        })
     }
 
     /// The store's folder.
@@ -337,6 +361,14 @@ impl Config {
             });
         }
         Ok(())
+    }
+}
+
+/// The project's requirements from both places; none where neither exists.
+fn both(dependencies: Option<Vec<String>>, ours: Option<Vec<String>>) -> Option<Vec<String>> {
+    match (dependencies, ours) {
+        (None, None) => None,
+        (first, second) => Some([first, second].into_iter().flatten().flatten().collect()),
     }
 }
 

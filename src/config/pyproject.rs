@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
+use super::lists::Lists;
 use super::{LinkMode, Sync};
 use crate::backend::{Backend, Channel, Preference};
 use crate::fsx::{PathError, read_if_exists};
 use crate::pep::{Requirement, VersionSpecifiers};
+use crate::policy::{Cutoff, PreReleases, Versions};
 use crate::target::{Platform, PythonMinor};
 
 /// Why `pyproject.toml` cannot be used.
@@ -43,12 +45,25 @@ pub(super) struct Document {
     pub(super) project: Project,
     #[serde(default)]
     tool: ToolTable,
+    #[serde(rename = "dependency-groups")]
+    dependency_groups: Option<toml::Value>,
 }
 
 impl Document {
-    /// Splits into what others own and what is ours.
-    pub(super) fn parts(self) -> (Project, Flambeau) {
-        (self.project, self.tool.flambeau)
+    /// Splits into what others own and what is ours. `path` is where it stands, for messages.
+    pub(super) fn parts(mut self, path: &Path) -> (Project, Flambeau, Lists) {
+        let table = |value: Option<toml::Value>| match value {
+            Some(toml::Value::Table(table)) => Some(table),
+            _ => None,
+        };
+        let name = self.project.name.take();
+        let lists = Lists {
+            path: path.to_owned(),
+            project: name.and_then(|name| name.as_str()?.parse().ok()),
+            extras: table(self.project.optional_dependencies.take()),
+            groups: table(self.dependency_groups),
+        };
+        (self.project, self.tool.flambeau, lists)
     }
 }
 
@@ -58,6 +73,8 @@ pub(super) struct Project {
     #[serde(default, deserialize_with = "some_requirements")]
     pub(super) dependencies: Option<Vec<String>>,
     pub(super) requires_python: Option<VersionSpecifiers>,
+    name: Option<toml::Value>,
+    optional_dependencies: Option<toml::Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -82,6 +99,8 @@ pub(super) struct Flambeau {
     pub(super) constraints: Vec<String>,
     #[serde(default)]
     pub(super) editable: Vec<PathBuf>,
+    #[serde(default, deserialize_with = "some_cutoff")]
+    pub(super) exclude_newer: Option<Cutoff>,
     #[serde(default)]
     pub(super) index: Vec<PrivateIndex>,
     pub(super) index_url: Option<Url>,
@@ -92,11 +111,15 @@ pub(super) struct Flambeau {
     pub(super) overrides: Vec<String>,
     #[serde(default)]
     pub(super) platforms: Vec<Platform>,
+    #[serde(default, deserialize_with = "some_word")]
+    pub(super) pre_releases: Option<PreReleases>,
     pub(super) python: Option<String>,
     #[serde(default)]
     pub(super) python_versions: Vec<PythonMinor>,
     #[serde(default, deserialize_with = "some_requirements")]
     pub(super) requirements: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "some_word")]
+    pub(super) resolution: Option<Versions>,
     pub(super) store_dir: Option<PathBuf>,
     #[serde(default)]
     pub(super) sync: Option<Sync>,
@@ -191,6 +214,24 @@ fn some_link_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<L
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
+fn some_word<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// A day or time, as text or as TOML has them.
+fn some_cutoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cutoff>, D::Error> {
+    let text = match toml::Value::deserialize(deserializer)? {
+        toml::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +261,14 @@ mod tests {
                 "pyproject.toml:2: a channel's backend is one of",
             ),
             (
+                "[tool.flambeau]\nexclude-newer = 2025-05-01T12:00:00",
+                "pyproject.toml:2: `2025-05-01T12:00:00` is no date",
+            ),
+            (
+                "[tool.flambeau]\nresolution = \"lowest\"",
+                "pyproject.toml:2: `lowest` is not understood; expected one of highest, lowest-direct",
+            ),
+            (
                 "[tool.flambeau]\npython-versions = [\"4.1\"]",
                 "pyproject.toml:2: `4.1` is no Python minor version",
             ),
@@ -235,7 +284,8 @@ mod tests {
     fn what_others_own_may_hold_anything() {
         let text =
             "[build-system]\nrequires = []\n[project]\nname = \"x\"\ndynamic = [\"version\"]\n[tool.ruff]\na = 1\n";
-        let (project, ours) = parse(text, Path::new("pyproject.toml")).expect("fine").parts();
+        let path = Path::new("pyproject.toml");
+        let (project, ours, _) = parse(text, path).expect("fine").parts(path);
         assert!(project.dependencies.is_none() && ours.requirements.is_none());
     }
 }

@@ -20,8 +20,11 @@ pub mod keys;
 pub(crate) mod markers;
 mod read;
 mod read_error;
+mod settings;
 pub mod staleness;
 pub mod text;
+
+pub use settings::Settings;
 
 /// A parsed lockfile. Packages are sorted by name, then version; targets as [`Target`] orders them.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +41,8 @@ pub struct Lockfile {
     pub packages: Vec<LockedPackage>,
     /// The `requires-python` of the whole file.
     pub requires_python: Option<VersionSpecifiers>,
+    /// How versions were chosen.
+    pub settings: Settings,
 }
 
 /// One target of a lockfile.

@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use super::read_error::{Cause, ParseError, Place, ReadWarning};
 use super::staleness::requirements_digest;
 use super::text::{LOCK_VERSION, SCHEMA, index_path, is_index_path};
-use super::{LockedPackage, LockedTarget, LockedWheel, Lockfile, Origin};
+use super::{LockedPackage, LockedTarget, LockedWheel, Lockfile, Origin, Settings};
 use crate::backend::{Backend, Channel};
 use crate::digest::{RequirementsDigest, WheelDigest};
 use crate::pep::{MarkerTree, PackageName, Requirement, Version, WheelFilename};
@@ -103,6 +103,8 @@ struct RawTool {
     requirements_digest: Option<String>,
     #[serde(default)]
     targets: Vec<RawTarget>,
+    #[serde(flatten)]
+    settings: Settings,
 }
 
 #[derive(Debug, Deserialize)]
@@ -136,6 +138,7 @@ pub fn parse(text: &str, channel: &Channel) -> Result<Parsed, ParseError> {
         targets: Vec::new(),
         packages,
         requires_python,
+        settings: Settings::default(),
     };
     if let Some(tool) = raw.tool.flambeau {
         read_tool(&mut lockfile, tool, &mut warnings)?;
@@ -189,6 +192,10 @@ fn read_tool(lockfile: &mut Lockfile, tool: RawTool, warnings: &mut Vec<ReadWarn
     for requirement in &tool.requirements {
         value::<Requirement>(requirement, place, "a requirement")?;
     }
+    for requirement in tool.settings.constraints.iter().chain(&tool.settings.overrides) {
+        value::<Requirement>(requirement, place, "a constraint or override")?;
+    }
+    lockfile.settings = tool.settings;
     lockfile.requirements = tool.requirements;
     if let Some(digest) = tool.requirements_digest
         && value::<RequirementsDigest>(&digest, place, "requirements-digest")?

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::Lockfile;
+use super::{Lockfile, Settings};
 use crate::backend::Channel;
 use crate::digest::{Hasher, RequirementsDigest};
 use crate::pep::{Requirement, Version, VersionOrUrl};
@@ -30,6 +30,15 @@ pub enum Difference {
     TargetMissing(Target),
     /// The file has this target, which is no longer wanted.
     TargetSurplus(Target),
+    /// How versions are chosen has changed.
+    Setting {
+        /// The key of `[tool.flambeau]`.
+        key: &'static str,
+        /// What the file was made with; empty for nothing.
+        locked: String,
+        /// What is wanted; empty for nothing.
+        wanted: String,
+    },
     /// The project pins (or no longer pins) the patch level of Python that the file was made for.
     PythonPin {
         /// The target.
@@ -49,6 +58,21 @@ impl fmt::Display for Difference {
             Self::RequirementSurplus(text) => write!(formatter, "`{text}` is in it, and no longer required"),
             Self::TargetMissing(target) => write!(formatter, "{target} is wanted, and not in it"),
             Self::TargetSurplus(target) => write!(formatter, "{target} is in it, and no longer wanted"),
+            Self::Setting { key, locked, wanted } => {
+                let said = |text: &String| {
+                    if text.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        text.clone()
+                    }
+                };
+                write!(
+                    formatter,
+                    "`{key}` is {} in it, and {} is wanted",
+                    said(locked),
+                    said(wanted)
+                )
+            }
             Self::PythonPin {
                 target,
                 wanted: Some(wanted),
@@ -77,6 +101,8 @@ pub struct Wanted<'a> {
     pub channel: Option<&'a Channel>,
     /// The targets, in any order; none where the file's own will do.
     pub targets: Option<&'a [Target]>,
+    /// How versions are to be chosen; none where any way will do. What only a resolution tells does not count.
+    pub settings: Option<&'a Settings>,
 }
 
 impl Lockfile {
@@ -117,6 +143,9 @@ impl Lockfile {
             differences.extend(asked.difference(&locked).copied().map(Difference::TargetMissing));
             differences.extend(locked.difference(&asked).copied().map(Difference::TargetSurplus));
         }
+        if let Some(settings) = wanted.settings {
+            differences.extend(self.settings.differences(settings));
+        }
         differences.into_iter().collect()
     }
 }
@@ -135,7 +164,7 @@ pub fn requirements_digest(requirements: &[String]) -> RequirementsDigest {
 }
 
 /// The canonical form of a requirement; text that is none stands for itself.
-fn canonical_text(text: &str) -> String {
+pub(super) fn canonical_text(text: &str) -> String {
     text.parse::<Requirement>()
         .map_or_else(|_| text.to_owned(), |requirement| canonical(&requirement))
 }
@@ -207,6 +236,7 @@ mod tests {
                 requirements: &requirements,
                 channel: Some(&channel.parse().expect("a channel")),
                 targets: (!targets.is_empty()).then_some(&targets),
+                settings: None,
             };
             lockfile.staleness(&wanted).iter().map(ToString::to_string).collect()
         };
@@ -232,6 +262,48 @@ mod tests {
                 "`torch==2.7.0` is in it, and no longer required",
                 "cp313-manylinux_2_28_x86_64 is wanted, and not in it",
                 "cp311-manylinux_2_28_x86_64 is in it, and no longer wanted",
+            ]
+        );
+    }
+
+    #[test]
+    fn another_way_to_choose_versions_counts() {
+        let mut lockfile = lockfile(&[], &[]);
+        lockfile.settings = Settings {
+            constraints: vec!["numpy<2".to_owned(), "a".to_owned()],
+            exclude_newer: "2025-05-01".parse().ok(),
+            // What a resolution found out is nobody's wish.
+            optional_targets: true,
+            hashed_by_download: ["x".to_owned()].into(),
+            ..Settings::default()
+        };
+        let said = |settings: &Settings| -> Vec<String> {
+            let wanted = Wanted {
+                requirements: &[],
+                channel: None,
+                targets: None,
+                settings: Some(settings),
+            };
+            lockfile.staleness(&wanted).iter().map(ToString::to_string).collect()
+        };
+        let same = Settings {
+            constraints: vec!["a".to_owned(), "NumPy < 2".to_owned()],
+            exclude_newer: "2025-05-02T00:00:00Z".parse().ok(),
+            ..Settings::default()
+        };
+        assert_eq!(said(&same), [""; 0]);
+        let other = Settings {
+            overrides: vec!["b==1".to_owned()],
+            versions: crate::policy::Versions::LowestDirect,
+            ..Settings::default()
+        };
+        assert_eq!(
+            said(&other),
+            [
+                "`constraints` is a, numpy<2 in it, and none is wanted",
+                "`exclude-newer` is 2025-05-02T00:00:00Z in it, and none is wanted",
+                "`overrides` is none in it, and b==1 is wanted",
+                "`resolution` is highest in it, and lowest-direct is wanted",
             ]
         );
     }

@@ -135,6 +135,7 @@ impl Lockfile {
         line(text, "requirements", &array(&requirements));
         let digest = requirements_digest(&self.requirements);
         line(text, "requirements-digest", &quoted(&digest.to_string()));
+        self.settings.write(text);
         for locked in &self.targets {
             write_target(text, locked);
         }
@@ -177,7 +178,7 @@ fn wheel(wheel: &LockedWheel) -> String {
     text
 }
 
-fn line(text: &mut String, key: &str, value: &str) {
+pub(super) fn line(text: &mut String, key: &str, value: &str) {
     text.push_str(key);
     text.push_str(" = ");
     text.push_str(value);
@@ -185,7 +186,7 @@ fn line(text: &mut String, key: &str, value: &str) {
 }
 
 /// One item a line.
-fn array(items: &[String]) -> String {
+pub(super) fn array(items: &[String]) -> String {
     if items.is_empty() {
         return "[]".to_owned();
     }
@@ -193,7 +194,7 @@ fn array(items: &[String]) -> String {
 }
 
 /// A TOML basic string.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {

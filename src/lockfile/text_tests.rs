@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::{Backend, Channel};
+use crate::lockfile::Settings;
 use crate::pep::MarkerTree;
 
 const SHA: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -76,6 +77,7 @@ fn small() -> Lockfile {
             first,
         ],
         requires_python: Some(">=3.9".parse().expect("specifiers")),
+        settings: Settings::default(),
     }
 }
 
@@ -166,6 +168,7 @@ fn reading_gives_back_what_was_written() {
         targets: Vec::new(),
         packages: Vec::new(),
         requires_python: None,
+        settings: Settings::default(),
     };
     assert_eq!(read(&empty.to_text()).expect("a lockfile").lockfile, empty);
 }
@@ -419,9 +422,10 @@ fn lockfiles() -> impl Strategy<Value = Lockfile> {
     let dependencies = proptest::collection::btree_set(names(), 0..3);
     let package = (names(), version, marker, dependencies, wheels);
     let head = prop_oneof![Just(""), Just("# one"), Just("# one\n\n#two  x")];
-    (proptest::collection::vec(package, 0..6), head).prop_map(|(packages, head)| {
+    (proptest::collection::vec(package, 0..6), head, settings()).prop_map(|(packages, head, settings)| {
         let mut lockfile = small();
         lockfile.head = head.to_owned();
+        lockfile.settings = settings;
         lockfile.packages = packages
             .into_iter()
             .map(|(name, version, marker, dependencies, wheels)| {
@@ -455,6 +459,40 @@ fn lockfiles() -> impl Strategy<Value = Lockfile> {
             .packages
             .sort_by(|left, right| (&left.name, &left.version).cmp(&(&right.name, &right.version)));
         lockfile
+    })
+}
+
+/// Every key of `[tool.flambeau]` that may be left out, there or not.
+fn settings() -> impl Strategy<Value = Settings> {
+    fn some<T: std::fmt::Debug + std::str::FromStr>(texts: &'static [&'static str]) -> impl Strategy<Value = Vec<T>> {
+        proptest::sample::subsequence(texts, 0..=texts.len())
+            .prop_map(|texts| texts.iter().filter_map(|text| text.parse().ok()).collect())
+    }
+    let words = (
+        prop_oneof![Just("highest"), Just("lowest-direct")],
+        prop_oneof![Just("if-necessary-or-explicit"), Just("allow"), Just("refuse")],
+        proptest::option::of(prop_oneof![Just("2025-05-01"), Just("2025-05-01T12:00:00.25Z")]),
+        any::<bool>(),
+    );
+    let lists = (
+        some(&["dev", "gpu-extra"]),
+        some(&["docs", "test"]),
+        some(&["numpy<2", "a; sys_platform == \"win32\""]),
+        some(&["b==1.0+x", "c[d]>=2"]),
+        some(&["cp39-win_amd64", "cp313-macosx_14_0_arm64"]),
+        some(&["x-1-py3-none-any.whl", "y-1+z-cp39-cp39-linux_x86_64.whl"]),
+    );
+    (words, lists).prop_map(|(words, lists)| Settings {
+        extras: lists.0.into_iter().collect(),
+        groups: lists.1.into_iter().collect(),
+        constraints: lists.2,
+        overrides: lists.3,
+        versions: words.0.parse().expect("a word"),
+        pre_releases: words.1.parse().expect("a word"),
+        exclude_newer: words.2.map(|text| text.parse().expect("a moment")),
+        optional_targets: words.3,
+        left_out: lists.4.into_iter().collect(),
+        hashed_by_download: lists.5.into_iter().collect(),
     })
 }
 

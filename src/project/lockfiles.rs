@@ -213,7 +213,15 @@ impl Project<'_> {
         let path = self.keys_path();
         // A garbled file is replaced: all that it says can be computed from the lockfiles.
         let old = match self.read_keys() {
-            Err(error @ LockfileError::Path(_)) => return Err(error),
+            Err(
+                error @ (LockfileError::Path(_)
+                | LockfileError::Keys {
+                    source: ParseKeysError::Schema(_),
+                    ..
+                }),
+            ) => {
+                return Err(error);
+            }
             other => other.unwrap_or_default(),
         };
         let mut keys = Keys::default();

@@ -22,11 +22,15 @@ pub mod activate;
 pub mod choice;
 pub mod export;
 pub mod from;
+mod hashing;
+pub mod held;
 pub mod lockfiles;
+pub mod manifest;
 pub mod network;
 pub mod plan;
 pub mod realise;
 pub mod relock;
+mod targets;
 mod torch_backend;
 pub mod warm;
 

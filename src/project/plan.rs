@@ -283,8 +283,11 @@ impl Project<'_> {
 
     /// What makes a lockfile stale, decided offline.
     pub fn staleness(&self, channel: &Channel, existing: &ReadLockfile) -> Result<Vec<Difference>, PlanError> {
-        let texts = self.requirements_for(Some(&existing.lockfile), &[]);
-        let requirements = texts
+        let held = self
+            .held(Some(&existing.lockfile), &LockRequest::default())
+            .map_err(RelockError::from)?;
+        let requirements = held
+            .requirements
             .iter()
             .map(|text| requirement(text))
             .collect::<Result<Vec<_>, _>>()
@@ -293,6 +296,7 @@ impl Project<'_> {
             requirements: &requirements,
             channel: Some(channel),
             targets: self.wanted_targets(&existing.lockfile).as_deref(),
+            settings: Some(&held.settings),
         });
         for locked in &existing.lockfile.targets {
             let wanted = self.pinned_python(locked.target.python);

@@ -6,23 +6,22 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Project;
+use super::held::Held;
 use super::lockfiles::{LockfileError, ReadLockfile, requirement};
 use super::network::{Network, NetworkError};
-use super::torch_backend;
+use super::{Project, hashing, torch_backend};
 use crate::backend::{Backend, Channel, is_family};
-use crate::digest::{Hasher, WheelDigest};
-use crate::http::Http;
-use crate::index::{CoreMetadata, IndexFile, ProjectPage};
-use crate::lockfile::{Lockfile, Origin};
-use crate::pep::{PackageName, Requirement, Version};
+use crate::config::ListError;
+use crate::index::{self, CoreMetadata, IndexFile, Place, ProjectPage};
+use crate::lockfile::{Lockfile, Origin, Settings};
+use crate::pep::{ExtraName, GroupName, PackageName, Requirement, Version, VersionSpecifiers};
+use crate::policy::{Cutoff, PreReleases, Versions};
 use crate::progress::{Event, Reporter};
 use crate::python::Interpreter;
-use crate::resolve::{self, BoxError, MergeError, PackageSource, Preferences, ResolveError, Upgrade, Wanted};
-use crate::target::{Machine, Platform, PythonMinor, Target};
-
-/// The CPython minor versions that a project locks for where it names none.
-const DEFAULT_PYTHONS: [u8; 5] = [9, 10, 11, 12, 13];
+use crate::resolve::{
+    self, BoxError, MergeError, Merged, PackageSource, Preferences, Resolution, ResolveError, Upgrade, Wanted,
+};
+use crate::target::{Platform, PythonMinor, Target};
 
 /// The full version that markers of a minor version are evaluated with. A fixed table, so that a lockfile does not
 /// depend on the machine that wrote it; hosts on the other side of a marker's boundary are refused with a hint.
@@ -59,7 +58,7 @@ pub enum RelockError {
     #[error("cannot write one lockfile for all targets")]
     Merge(#[source] Box<MergeError>),
     /// No default target has wheels.
-    #[error("{name} {specifiers} has no wheel on the channel {channel} for any CPython 3.9 to 3.13 on {platform}")]
+    #[error("{name} {specifiers} has no wheel on the channel {channel} for any of {targets}")]
     NoTarget {
         /// The package that was looked at.
         name: PackageName,
@@ -67,9 +66,12 @@ pub enum RelockError {
         specifiers: String,
         /// The channel.
         channel: Channel,
-        /// The platform.
-        platform: Platform,
+        /// The Pythons and platforms that were looked at.
+        targets: String,
     },
+    /// The project allows none of the Pythons.
+    #[error("`requires-python = \"{0}\"` allows no CPython 3.9 to 3.13")]
+    NoPython(VersionSpecifiers),
     /// An index did not answer.
     #[error("cannot ask for {name}")]
     Index {
@@ -79,9 +81,9 @@ pub enum RelockError {
         #[source]
         source: Box<crate::index::Error>,
     },
-    /// Something that is configured and not understood yet.
-    #[error("`[tool.flambeau] overrides` is not supported yet")]
-    Overrides,
+    /// One of the project's lists of requirements.
+    #[error(transparent)]
+    List(#[from] ListError),
 }
 
 /// What to lock.
@@ -95,8 +97,26 @@ pub struct LockRequest {
     pub platforms: Vec<Platform>,
     /// Which pins to let go.
     pub upgrade: Upgrade,
+    /// The project's extras and groups to include; none keeps those that hold.
+    pub lists: Option<(BTreeSet<ExtraName>, BTreeSet<GroupName>)>,
+    /// Newest or lowest; none keeps what holds.
+    pub versions: Option<Versions>,
+    /// Pre-releases; none keeps what holds.
+    pub pre_releases: Option<PreReleases>,
+    /// From when on uploads do not count: none keeps what holds, `Some(None)` ends it.
+    #[expect(clippy::option_option, reason = "not said, and said to be none, are different")]
+    pub exclude_newer: Option<Option<Cutoff>>,
     /// Whether wheels of the package index carry complete URLs; none keeps what the existing file has.
     pub urls: Option<bool>,
+}
+
+/// A lockfile that was resolved and not written.
+#[derive(Debug, Clone)]
+pub struct ResolvedLock {
+    /// The lockfile.
+    pub lockfile: Lockfile,
+    /// What should be said.
+    pub warnings: Vec<String>,
 }
 
 /// A lockfile that was resolved.
@@ -108,16 +128,6 @@ pub struct Relocked {
     pub changed: bool,
     /// What should be said.
     pub warnings: Vec<String>,
-}
-
-/// The platform that a project locks for where it names none: Linux with the floor of PyTorch's wheels, on this
-/// machine's architecture.
-fn default_platform() -> Platform {
-    if cfg!(target_arch = "aarch64") {
-        Platform::Manylinux(2, 28, Machine::Aarch64)
-    } else {
-        Platform::LINUX_X86_64
-    }
 }
 
 /// The full version for a minor version: what the interpreter of this machine has where the table knows nothing.
@@ -152,6 +162,23 @@ impl PackageSource for Indexes<'_> {
         Ok(self.network.sources.metadata(file)?)
     }
 
+    fn is_unsound(&self, error: &BoxError) -> Option<String> {
+        match error.downcast_ref::<index::Error>()? {
+            index::Error::Unusable(error) => {
+                let mut text = error.to_string();
+                if let Some(why) = std::error::Error::source(error) {
+                    text = format!("{text}: {}", why.to_string().lines().next().unwrap_or_default());
+                }
+                Some(text)
+            }
+            _ => None,
+        }
+    }
+
+    fn has_release_times(&self, name: &PackageName) -> bool {
+        !matches!(self.network.sources.place(name), Ok(Place::Channel(_)))
+    }
+
     fn place(&self, name: &PackageName) -> String {
         self.network
             .sources
@@ -169,9 +196,27 @@ impl Project<'_> {
         request: &LockRequest,
         interpreter: Option<&Interpreter>,
     ) -> Result<Relocked, RelockError> {
-        if !self.config.overrides.is_empty() {
-            return Err(RelockError::Overrides);
-        }
+        self.write_lock(self.resolve_lock(channel, request, interpreter)?)
+    }
+
+    /// Writes a resolved lockfile and its keys.
+    pub fn write_lock(&self, resolved: ResolvedLock) -> Result<Relocked, RelockError> {
+        let channel = &resolved.lockfile.channel;
+        let (read, changed) = self.save_lockfile(channel, &resolved.lockfile)?;
+        Ok(Relocked {
+            read,
+            changed,
+            warnings: resolved.warnings,
+        })
+    }
+
+    /// Resolves the lockfile of `channel` and writes nothing.
+    pub fn resolve_lock(
+        &self,
+        channel: &Channel,
+        request: &LockRequest,
+        interpreter: Option<&Interpreter>,
+    ) -> Result<ResolvedLock, RelockError> {
         // A file that cannot be read is replaced; only what it would have kept is lost, and that is said.
         let (existing, mut warnings) = match self.read_lockfile(channel) {
             Ok(existing) => (existing.map(|existing| existing.lockfile), Vec::new()),
@@ -180,57 +225,89 @@ impl Project<'_> {
             Err(error) if error.is_newer() => return Err(error.into()),
             Err(error) => (None, vec![format!("{error}; it is made anew")]),
         };
-        let texts = self.requirements_for(existing.as_ref(), &request.requirements);
-        let requirements = texts
-            .iter()
-            .map(|text| requirement(text))
-            .collect::<Result<Vec<_>, _>>()?;
-        let constraints = self
-            .config
-            .constraints
-            .iter()
-            .map(|text| requirement(text))
-            .collect::<Result<Vec<_>, _>>()?;
+        let held = self.held(existing.as_ref(), request)?;
+        let requirements = requirements(&held.requirements)?;
         let network = self.network(channel, interpreter)?;
-        let targets = self.targets(channel, request, existing.as_ref(), &requirements, &network)?;
-        let resolutions = resolve::resolve(
-            &resolve::Request {
-                requirements,
-                constraints,
-                targets: targets
-                    .iter()
-                    .map(|target| Wanted {
-                        target: *target,
-                        python_full_version: self
-                            .pinned_python(target.python)
-                            .unwrap_or_else(|| full_version(target.python, interpreter)),
-                    })
-                    .collect(),
-                preferences: existing
-                    .as_ref()
-                    .map(|existing| Preferences::from_lockfile(existing, &request.upgrade))
-                    .unwrap_or_default(),
-                ..resolve::Request::default()
-            },
-            &Indexes {
-                network: &network,
-                reporter: self.reporter,
-            },
-        )
-        .map_err(|source| RelockError::Resolve {
+        let candidates = self.candidates(channel, request, existing.as_ref(), &requirements, &network)?;
+        let wanted = candidates.targets.iter().map(|target| Wanted {
+            target: *target,
+            python_full_version: self
+                .pinned_python(target.python)
+                .unwrap_or_else(|| full_version(target.python, interpreter)),
+            optional: candidates.optional,
+        });
+        let resolve_request = resolve::Request {
+            requirements,
+            constraints: self::requirements(&held.settings.constraints)?,
+            overrides: self::requirements(&held.settings.overrides)?,
+            targets: wanted.collect(),
+            preferences: existing
+                .as_ref()
+                .map(|existing| Preferences::from_lockfile(existing, &request.upgrade))
+                .unwrap_or_default(),
+            pre_releases: held.settings.pre_releases,
+            versions: held.settings.versions,
+            exclude_newer: held.settings.exclude_newer,
+        };
+        let indexes = Indexes {
+            network: &network,
+            reporter: self.reporter,
+        };
+        let failed = |source| RelockError::Resolve {
             channel: channel.clone(),
-            requirements: texts.clone(),
+            requirements: held.requirements.clone(),
             source: Box::new(source),
-        })?;
+        };
+        let resolutions = resolve::resolve(&resolve_request, &indexes).map_err(failed)?;
+        let left_out = candidates
+            .judge(&resolutions.targets, resolutions.left_out)
+            .map_err(failed)?;
+        warnings.extend(left_out.warnings);
         let said: BTreeSet<String> = resolutions
+            .targets
             .iter()
             .flat_map(|resolution| &resolution.warnings)
             .map(ToString::to_string)
             .collect();
         warnings.extend(said);
-        let urls = request
-            .urls
-            .unwrap_or_else(|| existing.as_ref().is_some_and(Lockfile::has_urls));
+        let merged = self.merged(
+            &resolutions.targets,
+            channel,
+            &held,
+            request,
+            existing.as_ref(),
+            &network,
+        )?;
+        for file in &merged.missing_digest {
+            warnings.push(format!(
+                "the index states no digest of {file}; the lockfile has that of a download"
+            ));
+        }
+        let mut lockfile = merged.lockfile;
+        for locked in &mut lockfile.targets {
+            locked.python_pinned = self.pinned_python(locked.target.python).is_some();
+        }
+        lockfile.settings = Settings {
+            optional_targets: candidates.optional,
+            left_out: left_out.targets,
+            hashed_by_download: lockfile.settings.hashed_by_download,
+            ..held.settings
+        };
+        lockfile.head = existing.map(|existing| existing.head).unwrap_or_default();
+        Ok(ResolvedLock { lockfile, warnings })
+    }
+
+    /// The resolutions of all targets as one lockfile, what the index does not say found out from the wheels.
+    fn merged(
+        &self,
+        resolutions: &[Resolution],
+        channel: &Channel,
+        held: &Held,
+        request: &LockRequest,
+        existing: Option<&Lockfile>,
+        network: &Network,
+    ) -> Result<Merged, RelockError> {
+        let urls = request.urls.unwrap_or_else(|| existing.is_some_and(Lockfile::has_urls));
         let origin = |name: &PackageName, file: &IndexFile| {
             if is_family(name) && !channel.is_pip() {
                 Origin::Url(network.sources.canonical_url(&file.url))
@@ -240,10 +317,18 @@ impl Project<'_> {
                 Origin::Index
             }
         };
-        let digest = |file: &IndexFile| hash_remote(&network.http, file);
-        let backend = |_: &Target, torch: Option<&IndexFile>| match (self.config.channel_backend(channel), torch) {
+        let digest =
+            |file: &IndexFile| match existing.and_then(|existing| hashing::known(existing, file, &request.upgrade)) {
+                Some(known) => Ok(known),
+                None => hashing::download(network, file),
+            };
+        let told = self.config.channel_backend(channel);
+        if told.is_none() {
+            torch_backend::ask_early(network, resolutions);
+        }
+        let backend = |target: &Target, torch: Option<&IndexFile>| match (told, torch) {
             (Some(backend), _) => Ok(backend),
-            (None, Some(torch)) => Ok(torch_backend::of_wheel(&network, torch)?),
+            (None, Some(torch)) => Ok(torch_backend::of_wheel(network, target, torch)?),
             (None, None) => Ok(Backend::Cpu),
         };
         let hooks = resolve::Hooks {
@@ -251,160 +336,13 @@ impl Project<'_> {
             digest: &digest,
             backend: &backend,
         };
-        let merged = resolve::merge(&resolutions, channel.clone(), texts, &hooks)
-            .map_err(|source| RelockError::Merge(Box::new(source)))?;
-        for file in &merged.missing_digest {
-            warnings.push(format!(
-                "the index states no digest of {file}; it was downloaded and hashed"
-            ));
-        }
-        let mut lockfile = merged.lockfile;
-        for locked in &mut lockfile.targets {
-            locked.python_pinned = self.pinned_python(locked.target.python).is_some();
-        }
-        lockfile.head = existing.map(|existing| existing.head).unwrap_or_default();
-        let (read, changed) = self.save_lockfile(channel, &lockfile)?;
-        Ok(Relocked {
-            read,
-            changed,
-            warnings,
-        })
-    }
-
-    /// The targets to lock for: given, configured, those of the existing file, or every default Python that the
-    /// channel has wheels for.
-    fn targets(
-        &self,
-        channel: &Channel,
-        request: &LockRequest,
-        existing: Option<&Lockfile>,
-        requirements: &[Requirement],
-        network: &Network,
-    ) -> Result<Vec<Target>, RelockError> {
-        let pick = |given: &[PythonMinor]| {
-            if given.is_empty() {
-                self.config.python_versions.clone()
-            } else {
-                given.to_vec()
-            }
-        };
-        let pythons = pick(&request.pythons);
-        let platforms = if request.platforms.is_empty() {
-            self.config.platforms.clone()
-        } else {
-            request.platforms.clone()
-        };
-        let locked = existing.map(|existing| existing.targets.as_slice()).unwrap_or_default();
-        if pythons.is_empty() && platforms.is_empty() && !locked.is_empty() {
-            return Ok(locked.iter().map(|locked| locked.target).collect());
-        }
-        let mut known: Vec<PythonMinor> = locked.iter().map(|locked| locked.target.python).collect();
-        let mut stored: Vec<Platform> = locked.iter().map(|locked| locked.target.platform).collect();
-        stored.sort();
-        stored.dedup();
-        let explicit = !pythons.is_empty();
-        if explicit {
-            known = pythons;
-        } else if known.is_empty() {
-            known = DEFAULT_PYTHONS.map(PythonMinor::new).to_vec();
-        }
-        let platforms = match (platforms.is_empty(), stored.is_empty()) {
-            (false, _) => platforms,
-            (true, false) => stored,
-            (true, true) => vec![default_platform()],
-        };
-        let mut targets: Vec<Target> = platforms
-            .iter()
-            .flat_map(|platform| {
-                known.iter().map(|python| Target {
-                    python: *python,
-                    platform: *platform,
-                })
-            })
-            .filter(|target| explicit || self.allows(target.python))
-            .collect();
-        targets.sort();
-        targets.dedup();
-        if explicit {
-            return Ok(targets);
-        }
-        available(channel, targets, platforms[0], requirements, network)
-    }
-
-    /// Whether the project's `requires-python` allows some patch level of a minor version.
-    fn allows(&self, python: PythonMinor) -> bool {
-        let full = full_version(python, None);
-        self.config
-            .requires_python
-            .as_ref()
-            .is_none_or(|specifiers| specifiers.contains(&full))
+        resolve::merge(resolutions, channel.clone(), held.requirements.clone(), &hooks)
+            .map_err(|source| RelockError::Merge(Box::new(source)))
     }
 }
 
-/// Keeps the targets for which the family packages that are asked for have a wheel.
-fn available(
-    channel: &Channel,
-    mut targets: Vec<Target>,
-    platform: Platform,
-    requirements: &[Requirement],
-    network: &Network,
-) -> Result<Vec<Target>, RelockError> {
-    for wanted in requirements.iter().filter(|wanted| is_family(&wanted.name)) {
-        let index = |source| RelockError::Index {
-            name: wanted.name.clone(),
-            source: Box::new(source),
-        };
-        // A project that the index does not know is the resolver's to explain.
-        let Some(page) = network.sources.page(&wanted.name).map_err(index)? else {
-            return Ok(targets);
-        };
-        let fits = |version: &Version| match &wanted.version_or_url {
-            Some(crate::pep::VersionOrUrl::VersionSpecifier(specifiers)) => {
-                specifiers.contains(version) || specifiers.contains(&crate::pep::public_version(version))
-            }
-            _ => true,
-        };
-        let files: Vec<&IndexFile> = page.wheels.iter().filter(|file| fits(&file.filename.version)).collect();
-        if files.is_empty() {
-            return Ok(targets);
-        }
-        targets.retain(|target| {
-            let tags = target.tags();
-            files.iter().any(|file| file.filename.is_compatible(&tags))
-        });
-        if targets.is_empty() {
-            let specifiers = wanted
-                .version_or_url
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            let (name, channel) = (wanted.name.clone(), channel.clone());
-            return Err(RelockError::NoTarget {
-                name,
-                specifiers,
-                channel,
-                platform,
-            });
-        }
-    }
-    Ok(targets)
-}
-
-/// Downloads a wheel for which the index states no digest, only to hash it.
-fn hash_remote(http: &Http, file: &IndexFile) -> Result<(WheelDigest, u64), BoxError> {
-    let mut response = http.get(&file.url).bulk().send()?;
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 1 << 17];
-    let mut size = 0;
-    loop {
-        match response.read(&mut buffer)? {
-            0 => return Ok((WheelDigest::from_bytes(hasher.finish()), size)),
-            count => {
-                hasher.update(&buffer[..count]);
-                size += count as u64;
-            }
-        }
-    }
+fn requirements(texts: &[String]) -> Result<Vec<Requirement>, LockfileError> {
+    texts.iter().map(|text| requirement(text)).collect()
 }
 
 #[cfg(test)]

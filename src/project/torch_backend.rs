@@ -1,15 +1,19 @@
 //! The backend of a torch wheel that no channel tells: read from its `torch/version.py` as text, by range requests
 //! where the wheel is not in the cache. Nothing is executed.
 
+use std::collections::BTreeMap;
+
 use url::Url;
 
 use super::network::Network;
 use crate::backend::Backend;
+use crate::cache::Cache;
 use crate::digest::WheelDigest;
 use crate::index::IndexFile;
 use crate::index::remote::RemoteFile;
 use crate::lockfile::{Origin, Selected};
-use crate::resolve::BoxError;
+use crate::resolve::{BoxError, Resolution};
+use crate::target::{Platform, Target};
 use crate::wheel::archive::{Archive, ArchiveError, LocalFile, ReadAt};
 
 /// A `torch/version.py` larger than this is none.
@@ -38,8 +42,54 @@ pub(super) enum BackendError {
     NoRanges(String),
 }
 
-/// What a torch wheel says of itself, read by range requests from its `torch/version.py`.
-pub(super) fn of_wheel(network: &Network, torch: &IndexFile) -> Result<Backend, BackendError> {
+/// What the torch wheel of a target says of itself, read by range requests from its `torch/version.py` and remembered
+/// under its digest.
+pub(super) fn of_wheel(network: &Network, target: &Target, torch: &IndexFile) -> Result<Backend, BackendError> {
+    // Neither vendor has had a driver for macOS since long before wheels were made for it.
+    if matches!(target.platform, Platform::MacOs(..)) {
+        return Ok(Backend::Cpu);
+    }
+    let answer = torch.digest.map(|digest| {
+        network
+            .cache
+            .answer_path(&format!("the backend of the torch wheel {digest}"))
+    });
+    let stored = answer.as_ref().and_then(|path| Cache::read(path).ok().flatten());
+    let stored = stored.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    if let Some(backend) = stored {
+        return Ok(backend);
+    }
+    let backend = read(network, torch)?;
+    if let (Some(path), Ok(bytes)) = (answer, serde_json::to_vec(&backend)) {
+        // Kept to save time only.
+        network.cache.write(&path, &bytes).ok();
+    }
+    Ok(backend)
+}
+
+/// Reads the torch wheels of all targets at once, so that they are remembered when each is asked for.
+pub(super) fn ask_early(network: &Network, resolutions: &[Resolution]) {
+    let torch = |resolution: &'_ Resolution| {
+        let package = resolution
+            .packages
+            .iter()
+            .find(|package| package.name.as_str() == "torch")?;
+        Some((resolution.target, package.wheels.first()?.clone()))
+    };
+    let wheels: BTreeMap<String, (Target, IndexFile)> = resolutions
+        .iter()
+        .filter_map(torch)
+        .map(|(target, wheel)| (wheel.file.clone(), (target, wheel)))
+        .collect();
+    std::thread::scope(|scope| {
+        for (target, wheel) in wheels.values() {
+            // Whoever needs the answer asks again, and gets the error.
+            scope.spawn(|| of_wheel(network, target, wheel).ok());
+        }
+    });
+}
+
+fn read(network: &Network, torch: &IndexFile) -> Result<Backend, BackendError> {
     let file = || torch.file.clone();
     if let Some(digest) = &torch.digest
         && let Some(backend) = of_cached(network, digest, &torch.file)?
@@ -87,7 +137,7 @@ pub(super) fn of_locked(network: &Network, torch: &Selected<'_>) -> Result<Backe
             .locate(&torch.package.name, &wheel.file, &wheel.digest)?,
     };
     let listed = listed.ok_or_else(|| BackendError::Nowhere(wheel.file.clone()))?;
-    Ok(of_wheel(network, &listed)?)
+    Ok(read(network, &listed)?)
 }
 
 fn of_cached(network: &Network, digest: &WheelDigest, file: &str) -> Result<Option<Backend>, BackendError> {

@@ -11,7 +11,7 @@ use super::memo::Catalog;
 use super::versions::is_pin;
 use crate::index::IndexFile;
 use crate::lockfile::rank;
-use crate::pep::{Tags, Version, VersionSpecifiers};
+use crate::pep::{Tags, Version, VersionSpecifiers, public_version};
 use crate::target::{PythonMinor, Target};
 
 /// What of a target decides which wheels it can install.
@@ -57,6 +57,10 @@ pub enum Exclusion {
     Yanked(String),
     /// It is a pre-release, and nobody asked for one.
     PreRelease,
+    /// It was uploaded at this time, which is too late.
+    TooNew(String),
+    /// Its metadata cannot be understood; what is wrong with it.
+    BadMetadata(String),
     /// It needs something by URL or path; the requirement as written.
     DirectUrl(String),
     /// Its metadata is that of another package or version, which it names.
@@ -81,6 +85,8 @@ impl fmt::Display for Exclusion {
             Self::Yanked(reason) if reason.is_empty() => formatter.write_str("was yanked"),
             Self::Yanked(reason) => write!(formatter, "was yanked ({reason})"),
             Self::PreRelease => formatter.write_str("is a pre-release, which your requirements do not ask for"),
+            Self::TooNew(time) => write!(formatter, "was uploaded at {time}, which exclude-newer leaves out"),
+            Self::BadMetadata(why) => write!(formatter, "has metadata that cannot be understood ({why})"),
             Self::DirectUrl(requirement) => {
                 write!(
                     formatter,
@@ -98,6 +104,7 @@ pub(super) struct Candidates {
     pub(super) catalog: Arc<Catalog>,
     usable: BTreeMap<Version, Candidate>,
     excluded: BTreeMap<Version, Refusal>,
+    lowest: bool,
 }
 
 /// An [`Exclusion`] before anyone asked for its details.
@@ -109,8 +116,9 @@ enum Refusal {
 }
 
 impl Candidates {
-    /// `pre_releases`: whether pre-releases may be chosen although stable versions exist.
-    pub(super) fn new(catalog: Arc<Catalog>, floor: &Floor, pre_releases: bool) -> Self {
+    /// `pre_releases`: whether pre-releases may be chosen although stable versions exist; `lowest`: whether the lowest
+    /// version is wanted.
+    pub(super) fn new(catalog: Arc<Catalog>, floor: &Floor, pre_releases: bool, lowest: bool) -> Self {
         let mut usable = BTreeMap::new();
         let mut excluded = BTreeMap::new();
         for (version, positions) in &catalog.versions {
@@ -132,10 +140,12 @@ impl Candidates {
             catalog,
             usable,
             excluded,
+            lowest,
         }
     }
 
-    /// The version to try: a preferred one where it fits (earlier sets of `preferred` count more), else the newest.
+    /// The version to try: a preferred one where it fits (earlier sets of `preferred` count more), else the newest (or
+    /// the lowest).
     /// A yanked version is taken only where `set` pins it or it is preferred.
     pub(super) fn choose(&self, set: &Ranges<Version>, preferred: &[BTreeSet<Version>]) -> Option<&Version> {
         let wanted = preferred.iter().find_map(|versions| {
@@ -146,12 +156,26 @@ impl Candidates {
         });
         wanted.or_else(|| {
             let pinned = is_pin(set);
-            self.usable
-                .iter()
-                .rev()
-                .find(|(version, candidate)| set.contains(*version) && (candidate.yanked.is_none() || pinned))
-                .map(|(version, _)| version)
+            let fits = |(version, candidate): &(&Version, &Candidate)| {
+                set.contains(*version) && (candidate.yanked.is_none() || pinned)
+            };
+            let found = if self.lowest {
+                self.lowest_of(fits)
+            } else {
+                self.usable.iter().rev().find(fits)
+            };
+            found.map(|(version, _)| version)
         })
+    }
+
+    /// The lowest public version that `fits`, with the highest of its local labels: `==2.7.0` means `2.7.0+cu118` on a
+    /// page that has both, whichever end of the list is wanted.
+    fn lowest_of(&self, fits: impl Fn(&(&Version, &Candidate)) -> bool) -> Option<(&Version, &Candidate)> {
+        let public = public_version(self.usable.iter().find(&fits)?.0);
+        let labels = self.usable.iter().filter(&fits);
+        labels
+            .take_while(|(version, _)| public_version(version) == public)
+            .last()
     }
 
     pub(super) fn get(&self, version: &Version) -> Option<&Candidate> {
@@ -166,12 +190,16 @@ impl Candidates {
 
     /// Why the newest version of `set` that the page lists cannot be chosen; none where the page lists none.
     pub(super) fn why_not(&self, set: &Ranges<Version>, floor: &Floor) -> Option<(&Version, Exclusion)> {
-        let (version, positions) = self
-            .catalog
-            .versions
-            .iter()
-            .rev()
-            .find(|(version, _)| set.contains(*version))?;
+        let within = |version: &&Version| set.contains(*version);
+        let Some(version) = self.catalog.versions.keys().rev().find(within) else {
+            let (version, time) = self
+                .catalog
+                .too_new
+                .iter()
+                .find(|(version, _)| set.contains(*version))?;
+            return Some((version, Exclusion::TooNew(time.clone())));
+        };
+        let positions = &self.catalog.versions[version];
         let exclusion = match (self.excluded.get(version), self.usable.get(version)) {
             (Some(Refusal::NoWheel), _) => {
                 let wheels = positions.iter().map(|position| &self.catalog.page.wheels[*position]);

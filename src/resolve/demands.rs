@@ -84,10 +84,19 @@ pub(super) enum Of<'a> {
     Extra(&'a PackageName, &'a Version, &'a ExtraName),
 }
 
-/// The requirements that count in `environment`, as demands. `constraints` narrow them.
+/// What the user says about the requirements of others.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'a> {
+    /// Narrow what is asked for.
+    pub(super) constraints: &'a [Requirement],
+    /// Replace what packages ask of the names in them.
+    pub(super) overrides: &'a [Requirement],
+}
+
+/// The requirements that count in `environment`, as demands under `rules`.
 pub(super) fn demands(
     requirements: &[Requirement],
-    constraints: &[Requirement],
+    rules: Rules<'_>,
     environment: &MarkerEnvironment,
     of: Of<'_>,
 ) -> Result<Demands, DirectUrl> {
@@ -99,12 +108,8 @@ pub(super) fn demands(
         };
         demands.insert(Node::Package(name.clone()), own);
     }
-    for requirement in requirements {
-        if !counts(requirement, environment, of) {
-            continue;
-        }
-        let (set, text) = accepted(requirement)?;
-        let (mut set, mut text) = (set, text);
+    for requirement in effective(requirements, rules.overrides, environment, of) {
+        let (mut set, mut text) = accepted(requirement)?;
         if let Of::Package(name, version) | Of::Extra(name, version, _) = of
             && *name == requirement.name
         {
@@ -121,7 +126,7 @@ pub(super) fn demands(
             demands.entry(node).or_insert_with(Demand::any).and(&set, &text);
         }
     }
-    for constraint in constraints {
+    for constraint in rules.constraints {
         if constraint.marker.evaluate(environment, &[])
             && let Some(demand) = demands.get_mut(&Node::Package(constraint.name.clone()))
         {
@@ -137,6 +142,30 @@ pub(super) fn demands(
         }
     }
     Ok(demands)
+}
+
+/// The requirements that count, those of overridden names replaced by the overrides that fit.
+fn effective<'r>(
+    requirements: &'r [Requirement],
+    overrides: &'r [Requirement],
+    environment: &MarkerEnvironment,
+    of: Of<'_>,
+) -> Vec<&'r Requirement> {
+    let mut effective = Vec::new();
+    for requirement in requirements.iter().filter(|one| counts(one, environment, of)) {
+        let own = match of {
+            Of::Root => true,
+            // Its own extras are no demand on another package.
+            Of::Package(name, _) | Of::Extra(name, ..) => *name == requirement.name,
+        };
+        let mut replacing = overrides.iter().filter(|one| one.name == requirement.name).peekable();
+        if own || replacing.peek().is_none() {
+            effective.push(requirement);
+        } else {
+            effective.extend(replacing.filter(|one| one.evaluate_markers(environment, &[])));
+        }
+    }
+    effective
 }
 
 fn counts(requirement: &Requirement, environment: &MarkerEnvironment, of: Of<'_>) -> bool {

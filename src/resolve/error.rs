@@ -107,6 +107,25 @@ pub enum ResolveError {
     },
 }
 
+impl ResolveError {
+    /// Whether it says that the requirements have no answer, rather than that the answer could not be found out.
+    #[must_use]
+    pub fn is_verdict(&self) -> bool {
+        match self {
+            Self::UnknownProject { .. }
+            | Self::NoVersion { .. }
+            | Self::NoWheels { .. }
+            | Self::Excluded { .. }
+            | Self::Unsatisfiable { .. } => true,
+            Self::NoTargets
+            | Self::TwoPythons { .. }
+            | Self::DirectUrl { .. }
+            | Self::Page { .. }
+            | Self::Metadata { .. } => false,
+        }
+    }
+}
+
 fn spaced(text: &str) -> String {
     if text.is_empty() {
         String::new()

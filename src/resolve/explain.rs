@@ -139,7 +139,7 @@ impl Words<'_, '_> {
                     wanted_by: self.wanted_by(facts, name)?,
                 }));
             };
-            if candidates.catalog.versions.is_empty() {
+            if candidates.catalog.page.wheels.is_empty() {
                 return Ok(Some(ResolveError::NoWheels {
                     name: name.clone(),
                     place: self.provider.memo.place(name),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{BoxError, PackageSource, ResolveError};
 use crate::index::{CoreMetadata, IndexFile, ProjectPage};
 use crate::pep::{PackageName, Version};
+use crate::policy::Cutoff;
 
 /// Requests on the way at one time.
 const PARALLEL: usize = 16;
@@ -21,26 +22,51 @@ pub(super) struct Catalog {
     pub(super) page: Arc<ProjectPage>,
     /// Positions in `page.wheels`.
     pub(super) versions: BTreeMap<Version, Vec<usize>>,
+    /// Versions all of whose wheels were uploaded too late, with the first time of upload.
+    pub(super) too_new: BTreeMap<Version, String>,
     /// Whether some version is neither a pre-release nor yanked.
     pub(super) has_stable: bool,
 }
 
+/// An index that does not say when its files were uploaded.
+#[derive(Debug, thiserror::Error)]
+#[error("{place} does not say when the files of {name} were uploaded, so exclude-newer cannot be obeyed")]
+pub struct NoUploadTimes {
+    name: PackageName,
+    place: String,
+}
+
 impl Catalog {
-    fn new(name: &PackageName, page: Arc<ProjectPage>) -> Self {
+    fn new(name: &PackageName, page: Arc<ProjectPage>, cutoff: Option<Cutoff>) -> Self {
         let mut versions: BTreeMap<Version, Vec<usize>> = BTreeMap::new();
+        let mut too_new: BTreeMap<Version, String> = BTreeMap::new();
         let mut has_stable = false;
         for (position, wheel) in page.wheels.iter().enumerate() {
-            if wheel.filename.name == *name {
-                versions
-                    .entry(wheel.filename.version.clone())
-                    .or_default()
-                    .push(position);
-                has_stable |= wheel.yanked.is_none() && !wheel.filename.version.any_prerelease();
+            if wheel.filename.name != *name {
+                continue;
             }
+            let version = &wheel.filename.version;
+            let time = wheel.upload_time.as_deref().unwrap_or("an unknown time");
+            // What cannot be shown to be old enough is left out.
+            if cutoff.is_some_and(|cutoff| cutoff.admits(time) != Some(true)) {
+                let first = too_new.entry(version.clone()).or_insert_with(|| time.to_owned());
+                if time < first.as_str() {
+                    time.clone_into(first);
+                }
+                continue;
+            }
+            // Looked up first: a version has many files, and is seldom new.
+            match versions.get_mut(version) {
+                Some(positions) => positions.push(position),
+                None => drop(versions.insert(version.clone(), vec![position])),
+            }
+            has_stable |= wheel.yanked.is_none() && !version.any_prerelease();
         }
+        too_new.retain(|version, _| !versions.contains_key(version));
         Self {
             page,
             versions,
+            too_new,
             has_stable,
         }
     }
@@ -52,14 +78,16 @@ type Answers<K, V> = Mutex<HashMap<K, Result<V, BoxError>>>;
 /// A [`PackageSource`] that remembers.
 pub(super) struct Memo<'a> {
     source: &'a dyn PackageSource,
+    exclude_newer: Option<Cutoff>,
     catalogs: Answers<PackageName, Option<Arc<Catalog>>>,
     metadata: Answers<String, Arc<CoreMetadata>>,
 }
 
 impl<'a> Memo<'a> {
-    pub(super) fn new(source: &'a dyn PackageSource) -> Self {
+    pub(super) fn new(source: &'a dyn PackageSource, exclude_newer: Option<Cutoff>) -> Self {
         Self {
             source,
+            exclude_newer,
             catalogs: Mutex::default(),
             metadata: Mutex::default(),
         }
@@ -72,15 +100,36 @@ impl<'a> Memo<'a> {
 
     /// The wheels of a project; none where the index does not know it.
     pub(super) fn catalog(&self, name: &PackageName) -> Result<Option<Arc<Catalog>>, ResolveError> {
-        let ask = || {
-            let page = self.source.page(name)?;
-            Ok(page.map(|page| Arc::new(Catalog::new(name, page))))
-        };
-        get(&self.catalogs, name.clone(), ask).map_err(|source| ResolveError::Page {
+        get(&self.catalogs, name.clone(), || self.ask(name)).map_err(|source| ResolveError::Page {
             name: name.clone(),
             place: self.place(name),
             source,
         })
+    }
+
+    fn ask(&self, name: &PackageName) -> Result<Option<Arc<Catalog>>, BoxError> {
+        let Some(page) = self.source.page(name)? else {
+            return Ok(None);
+        };
+        let cutoff = self.exclude_newer.filter(|_| self.source.has_release_times(name));
+        let timeless = |wheel: &IndexFile| wheel.upload_time.is_none();
+        if cutoff.is_some() && !page.wheels.is_empty() && page.wheels.iter().all(timeless) {
+            return Err(Box::new(NoUploadTimes {
+                name: name.clone(),
+                place: self.place(name),
+            }));
+        }
+        Ok(Some(Arc::new(Catalog::new(name, page, cutoff))))
+    }
+
+    /// Whether `exclude-newer` was asked for and does not count for `name`.
+    pub(super) fn ignores_times(&self, name: &PackageName) -> bool {
+        self.exclude_newer.is_some() && !self.source.has_release_times(name)
+    }
+
+    /// What is wrong with metadata that arrived and cannot be understood; none where it did not arrive.
+    pub(super) fn is_unsound(&self, error: &BoxError) -> Option<String> {
+        self.source.is_unsound(error)
     }
 
     /// The metadata of one wheel.
@@ -101,11 +150,7 @@ impl<'a> Memo<'a> {
     ) {
         let names: Vec<&PackageName> = names.into_iter().collect();
         concurrently(&names, |name| {
-            let ask = || {
-                let page = self.source.page(name)?;
-                Ok(page.map(|page| Arc::new(Catalog::new(name, page))))
-            };
-            if let Some(Some(catalog)) = warm(&self.catalogs, (*name).clone(), ask) {
+            if let Some(Some(catalog)) = warm(&self.catalogs, (*name).clone(), || self.ask(name)) {
                 for file in likely(name, &catalog) {
                     self.prefetch_metadata_of(&file);
                 }

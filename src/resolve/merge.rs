@@ -9,7 +9,7 @@ use super::{BoxError, Resolution, Resolved};
 use crate::backend::{Backend, Channel};
 use crate::digest::WheelDigest;
 use crate::index::IndexFile;
-use crate::lockfile::{LockedPackage, LockedTarget, LockedWheel, Lockfile, Origin, SelectError, markers};
+use crate::lockfile::{LockedPackage, LockedTarget, LockedWheel, Lockfile, Origin, SelectError, Settings, markers};
 use crate::pep::{PackageName, Version, VersionSpecifiers};
 use crate::target::Target;
 
@@ -146,6 +146,10 @@ pub fn merge(
         targets: targets(&resolutions, hooks)?,
         packages,
         requires_python: oldest_python(&resolutions),
+        settings: Settings {
+            hashed_by_download: missing_digest.clone(),
+            ..Settings::default()
+        },
     };
     check(&lockfile, &resolutions)?;
     Ok(Merged {

@@ -19,6 +19,8 @@ use crate::target::Target;
 
 mod boundaries;
 mod candidates;
+#[cfg(test)]
+mod choosing_tests;
 mod demands;
 mod error;
 mod explain;
@@ -36,9 +38,11 @@ mod testing;
 mod tests;
 mod versions;
 
+pub use crate::policy::{Cutoff, PreReleases, Versions};
 pub use candidates::Exclusion;
 pub use error::ResolveError;
-pub use merge::{Hooks, MergeError, merge};
+pub use memo::NoUploadTimes;
+pub use merge::{Hooks, MergeError, Merged, merge};
 pub use solve::resolve;
 
 /// An error of something that this module only calls.
@@ -57,6 +61,20 @@ pub trait PackageSource: Sync {
         let _ = name;
         "the package index".to_owned()
     }
+
+    /// What is wrong with metadata that arrived and cannot be understood; none where the error is another one.
+    /// Versions with such metadata are passed over.
+    fn is_unsound(&self, error: &BoxError) -> Option<String> {
+        let _ = error;
+        None
+    }
+
+    /// Whether the upload times of `name`'s files say when they were released. A channel's do not: its files are
+    /// uploaded anew at will.
+    fn has_release_times(&self, name: &PackageName) -> bool {
+        let _ = name;
+        true
+    }
 }
 
 /// What to resolve.
@@ -66,12 +84,19 @@ pub struct Request {
     pub requirements: Vec<Requirement>,
     /// Limits on packages that something else asks for. Extras in them count for nothing.
     pub constraints: Vec<Requirement>,
+    /// What is asked of these packages in place of what other packages ask of them; one whose marker does not fit
+    /// takes the demand away. Direct requirements stay as they are.
+    pub overrides: Vec<Requirement>,
     /// For which targets.
     pub targets: Vec<Wanted>,
     /// Which versions to prefer over the newest.
     pub preferences: Preferences,
     /// When a pre-release may be chosen.
     pub pre_releases: PreReleases,
+    /// Whether direct requirements get the newest or the lowest version.
+    pub versions: Versions,
+    /// From when on uploads do not count, where the source has release times.
+    pub exclude_newer: Option<Cutoff>,
 }
 
 /// A target to resolve for.
@@ -81,18 +106,8 @@ pub struct Wanted {
     pub target: Target,
     /// The full Python version that markers and `Requires-Python` are evaluated with.
     pub python_full_version: Version,
-}
-
-/// When a pre-release may be chosen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum PreReleases {
-    /// Where a specifier of a direct requirement or constraint names one, or the project has nothing else.
-    #[default]
-    IfNecessaryOrExplicit,
-    /// Always.
-    Allow,
-    /// Never.
-    Refuse,
+    /// Whether the target may be left out where it has no answer.
+    pub optional: bool,
 }
 
 /// Which pins of an existing lockfile to let go.
@@ -132,6 +147,15 @@ impl Preferences {
         }
         Self { pins }
     }
+}
+
+/// What all targets get.
+#[derive(Debug)]
+pub struct Resolutions {
+    /// One for each target that has an answer, sorted by target.
+    pub targets: Vec<Resolution>,
+    /// The optional targets that have none, sorted, each with why.
+    pub left_out: Vec<(Target, ResolveError)>,
 }
 
 /// What one target gets.
@@ -179,6 +203,22 @@ pub enum Warning {
         /// The extra.
         extra: ExtraName,
     },
+    /// No release times are known of a package, so `exclude-newer` did not count for it.
+    NoReleaseTimes {
+        /// The package.
+        name: PackageName,
+        /// Where it comes from.
+        place: String,
+    },
+    /// A newer version was passed over because its metadata cannot be understood.
+    PassedOver {
+        /// The package.
+        name: PackageName,
+        /// The version passed over.
+        version: Version,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The chosen version was yanked.
     Yanked {
         /// The package.
@@ -195,6 +235,13 @@ impl fmt::Display for Warning {
         match self {
             Self::UnknownExtra { name, version, extra } => {
                 write!(formatter, "{name} {version} has no extra `{extra}`")
+            }
+            Self::NoReleaseTimes { name, place } => write!(
+                formatter,
+                "exclude-newer does not count for {name}: the upload times of {place} are no release times"
+            ),
+            Self::PassedOver { name, version, why } => {
+                write!(formatter, "{name} {version} was passed over: it {why}")
             }
             Self::Yanked { name, version, reason } if reason.is_empty() => {
                 write!(formatter, "{name} {version} was yanked by its authors")

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::ResolveError;
-use super::testing::{World, solve};
+use super::testing::{World, pins, request, requirement, solve};
+use super::{ResolveError, Versions, resolve};
 
 /// Small indexes in which conflicts are common: five projects of four versions with random demands on each other.
 fn worlds() -> impl Strategy<Value = String> {
@@ -50,6 +50,38 @@ proptest! {
             solve(&World::new(index), requirements).map_err(|error| error.to_string())
         };
         prop_assert_eq!(answer(&index, &requirements), answer(&rows.join("\n"), &shuffled));
+    }
+
+    #[test]
+    fn order_of_rules_and_targets_decides_nothing(index in worlds(), seed in any::<u64>(), lowest in any::<bool>()) {
+        let world = World::new(&index);
+        let answer = |turn: u64| {
+            let turned = |texts: &[&'static str]| {
+                let mut texts = texts.to_vec();
+                let count = texts.len();
+                texts.rotate_left(usize::try_from(turn).expect("small") % count);
+                if turn & 8 != 0 {
+                    texts.reverse();
+                }
+                texts
+            };
+            let rules = |texts: &[&'static str]| turned(texts).into_iter().map(requirement).collect::<Vec<_>>();
+            let mut request = request(
+                &turned(&["a", "b>=2; python_version < '3.12'", "c; sys_platform == 'linux'"]),
+                &turned(&["cp311-linux_x86_64", "cp312-linux_x86_64", "cp311-win_amd64", "cp310-macosx_14_0_arm64"]),
+            );
+            request.constraints = rules(&["c<4", "d!=3", "e<=3; sys_platform == 'win32'"]);
+            request.overrides = rules(&["d>=2", "e; python_version >= '3.11'", "d<4; sys_platform != 'linux'"]);
+            request.versions = if lowest { Versions::LowestDirect } else { Versions::Highest };
+            for wanted in &mut request.targets {
+                wanted.optional = true;
+            }
+            resolve(&request, &world).map_err(|error| error.to_string()).map(|resolutions| {
+                let left_out: Vec<String> = resolutions.left_out.iter().map(|(_, error)| error.to_string()).collect();
+                (resolutions.targets.iter().map(pins).collect::<Vec<_>>(), left_out)
+            })
+        };
+        prop_assert_eq!(answer(0), answer(seed % 16));
     }
 
     #[test]

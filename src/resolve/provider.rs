@@ -9,13 +9,14 @@ use std::sync::Arc;
 use pubgrub::{Dependencies, DependencyConstraints, DependencyProvider, PackageResolutionStatistics, Ranges};
 
 use super::candidates::{Candidates, Exclusion, Floor};
-use super::demands::{Demand, Demands, DirectUrl, Node, Of, demands};
+use super::demands::{Demand, Demands, DirectUrl, Node, Of, Rules, demands};
 use super::memo::{Catalog, Memo};
-use super::{PreReleases, Request, ResolveError, Wanted, versions};
+use super::{Request, ResolveError, Wanted, versions};
 use crate::index::{CoreMetadata, IndexFile};
 use crate::pep::{
     MarkerEnvironment, PackageName, Requirement, Version, VersionOrUrl, VersionSpecifier, public_version,
 };
+use crate::policy::{PreReleases, Versions};
 
 /// Conflicts after which a package is decided before others: deciding it late has cost enough.
 const CONFLICTS: u32 = 8;
@@ -34,6 +35,8 @@ pub(super) struct Provider<'a> {
     preferred: Preferred,
     /// Packages of which a direct requirement names a pre-release.
     explicit: BTreeSet<PackageName>,
+    /// Packages of which the lowest version is wanted.
+    lowest: BTreeSet<PackageName>,
     candidates: RefCell<HashMap<PackageName, Option<Rc<Candidates>>>>,
     /// When each node was first heard of; decides ties, so that the answer does not depend on how a map is laid out.
     order: RefCell<HashMap<Node, usize>>,
@@ -41,6 +44,8 @@ pub(super) struct Provider<'a> {
     /// The version last chosen of each package, which its extras should have too.
     chosen: RefCell<HashMap<PackageName, Version>>,
     texts: RefCell<Texts>,
+    /// Versions whose metadata cannot be understood, with why.
+    pub(super) passed_over: RefCell<BTreeMap<(PackageName, Version), String>>,
 }
 
 impl<'a> Provider<'a> {
@@ -58,6 +63,15 @@ impl<'a> Provider<'a> {
             .filter(names_pre_release)
             .map(|requirement| requirement.name.clone())
             .collect();
+        let direct = request
+            .requirements
+            .iter()
+            .filter(|requirement| requirement.evaluate_markers(&environment, &[]))
+            .map(|requirement| requirement.name.clone());
+        let lowest = match request.versions {
+            Versions::Highest => BTreeSet::new(),
+            Versions::LowestDirect => direct.collect(),
+        };
         Self {
             memo,
             floor: Floor::new(wanted.target, &wanted.python_full_version),
@@ -65,11 +79,13 @@ impl<'a> Provider<'a> {
             request,
             preferred,
             explicit,
+            lowest,
             candidates: RefCell::default(),
             order: RefCell::default(),
             next: Cell::new(0),
             chosen: RefCell::default(),
             texts: RefCell::default(),
+            passed_over: RefCell::default(),
         }
     }
 
@@ -102,31 +118,48 @@ impl<'a> Provider<'a> {
 
     /// What `node` at `version` demands, unless that version is unusable.
     pub(super) fn demands(&self, node: &Node, version: &Version) -> Result<Result<Demands, Exclusion>, ResolveError> {
-        let (metadata, of) = match node {
+        let rules = Rules {
+            constraints: &self.request.constraints,
+            overrides: &self.request.overrides,
+        };
+        let (name, of) = match node {
             Node::Root => {
-                let all = demands(
-                    &self.request.requirements,
-                    &self.request.constraints,
-                    &self.environment,
-                    Of::Root,
-                );
+                let all = demands(&self.request.requirements, rules, &self.environment, Of::Root);
                 return all
                     .map(Ok)
                     .map_err(|DirectUrl(requirement)| ResolveError::DirectUrl { requirement });
             }
-            Node::Package(name) => (self.metadata(name, version)?, Of::Package(name, version)),
-            Node::Extra(name, extra) => (self.metadata(name, version)?, Of::Extra(name, version, extra)),
+            Node::Package(name) => (name, Of::Package(name, version)),
+            Node::Extra(name, extra) => (name, Of::Extra(name, version, extra)),
+        };
+        let metadata = match self.metadata(name, version) {
+            Ok(metadata) => metadata,
+            Err(error) => return self.unreadable(name, version, error).map(Err),
         };
         if let Some(exclusion) = self.unusable(node, version, &metadata) {
             return Ok(Err(exclusion));
         }
-        let found = demands(
-            &metadata.requires_dist,
-            &self.request.constraints,
-            &self.environment,
-            of,
-        );
+        let found = demands(&metadata.requires_dist, rules, &self.environment, of);
         Ok(found.map_err(|DirectUrl(requirement)| Exclusion::DirectUrl(requirement)))
+    }
+
+    /// Metadata that cannot be understood excludes its version, as if it had no wheel; a source that fails does not.
+    fn unreadable(
+        &self,
+        name: &PackageName,
+        version: &Version,
+        error: ResolveError,
+    ) -> Result<Exclusion, ResolveError> {
+        let ResolveError::Metadata { source, .. } = &error else {
+            return Err(error);
+        };
+        let Some(why) = self.memo.is_unsound(source) else {
+            return Err(error);
+        };
+        self.passed_over
+            .borrow_mut()
+            .insert((name.clone(), version.clone()), why.clone());
+        Ok(Exclusion::BadMetadata(why))
     }
 
     fn unusable(&self, node: &Node, version: &Version, metadata: &CoreMetadata) -> Option<Exclusion> {
@@ -183,6 +216,7 @@ struct View<'a> {
     request: &'a Request,
     preferred: &'a Preferred,
     explicit: &'a BTreeSet<PackageName>,
+    lowest: &'a BTreeSet<PackageName>,
 }
 
 impl<'a> View<'a> {
@@ -192,6 +226,7 @@ impl<'a> View<'a> {
             request: provider.request,
             preferred: &provider.preferred,
             explicit: &provider.explicit,
+            lowest: &provider.lowest,
         }
     }
 
@@ -201,7 +236,7 @@ impl<'a> View<'a> {
             PreReleases::Refuse => false,
             PreReleases::IfNecessaryOrExplicit => !catalog.has_stable || self.explicit.contains(name),
         };
-        Candidates::new(catalog, self.floor, pre_releases)
+        Candidates::new(catalog, self.floor, pre_releases, self.lowest.contains(name))
     }
 
     fn preferred(&self, name: &PackageName) -> &'a [BTreeSet<Version>] {

@@ -109,7 +109,7 @@ fn merged(channel: &str, resolutions: &[Resolution]) -> Result<Merged, MergeErro
 
 fn lock(channel: &str, targets: &[&str]) -> Vec<LockedPackage> {
     let request = request(&["torch==2.7.0", "torchvision==0.22.0"], targets);
-    let resolutions = resolve(&request, &Replica::new(channel)).expect("an answer");
+    let resolutions = resolve(&request, &Replica::new(channel)).expect("an answer").targets;
     merged(channel, &resolutions).expect("a lockfile").lockfile.packages
 }
 
@@ -228,11 +228,11 @@ fn cpu_gives_local_and_plain_versions_by_platform() {
 fn the_file_does_not_depend_on_the_order_of_anything_and_survives_reading() {
     let replica = Replica::new("cu118");
     let mut forwards = request(&["torch==2.7.0", "torchvision==0.22.0"], &LINUX);
-    let resolutions = resolve(&forwards, &replica).expect("an answer");
+    let resolutions = resolve(&forwards, &replica).expect("an answer").targets;
     let lockfile = merged("cu118", &resolutions).expect("a lockfile").lockfile;
     forwards.requirements.reverse();
     forwards.targets.reverse();
-    let mut resolutions = resolve(&forwards, &replica).expect("an answer");
+    let mut resolutions = resolve(&forwards, &replica).expect("an answer").targets;
     resolutions.reverse();
     let text = lockfile.to_text();
     assert_eq!(
@@ -254,12 +254,12 @@ fn the_file_does_not_depend_on_the_order_of_anything_and_survives_reading() {
 fn pins_of_an_existing_lockfile_are_kept_until_upgraded() {
     let replica = Replica::new("cu118");
     let older = request(&["torch==2.7.0", "fsspec<2025", "numpy<2.2"], &LINUX);
-    let resolutions = resolve(&older, &replica).expect("an answer");
+    let resolutions = resolve(&older, &replica).expect("an answer").targets;
     let lockfile = merged("cu118", &resolutions).expect("a lockfile").lockfile;
     let mut again = request(&["torch==2.7.0", "numpy", "pillow"], &LINUX);
     let mut pinned = |upgrade: &Upgrade| -> Vec<String> {
         again.preferences = Preferences::from_lockfile(&lockfile, upgrade);
-        let resolutions = resolve(&again, &replica).expect("an answer");
+        let resolutions = resolve(&again, &replica).expect("an answer").targets;
         let all: BTreeSet<String> = resolutions.iter().flat_map(pins).collect();
         all.into_iter()
             .filter(|pin| pin.starts_with("numpy") || pin.starts_with("fsspec"))
@@ -301,12 +301,12 @@ fn targets_that_markers_cannot_tell_apart_must_agree() {
     let world =
         World::new("a 2.0 {wheels=cp313-cp313-manylinux2014_x86_64}\na 1.0 {wheels=cp313-cp313t-manylinux2014_x86_64}");
     let targets = ["cp313-linux_x86_64", "cp313t-linux_x86_64"];
-    let resolutions = resolve(&request(&["a"], &targets), &world).expect("an answer");
+    let resolutions = resolve(&request(&["a"], &targets), &world).expect("an answer").targets;
     let error = merged("cu118", &resolutions).expect_err("no lockfile").to_string();
     insta::assert_snapshot!(error, @"cp313t-manylinux_2_28_x86_64 and cp313-manylinux_2_28_x86_64 need different versions of a, and the markers of a lockfile cannot tell them apart; lock them into two files");
 
     let world = World::new("a 2.0 {wheels=cp313-cp313-manylinux2014_x86_64,cp313-cp313t-manylinux2014_x86_64}");
-    let resolutions = resolve(&request(&["a"], &targets), &world).expect("an answer");
+    let resolutions = resolve(&request(&["a"], &targets), &world).expect("an answer").targets;
     assert_eq!(
         merged("cu118", &resolutions).expect("a lockfile").lockfile.packages[0]
             .wheels
@@ -320,7 +320,7 @@ fn wheels_without_a_digest_are_hashed_and_named() {
     let mut world = World::new("a 2.0");
     world.page_mut("a").wheels[0].digest = None;
     world.page_mut("a").wheels[0].size = None;
-    let resolutions = resolve(&request(&["a"], &LINUX), &world).expect("an answer");
+    let resolutions = resolve(&request(&["a"], &LINUX), &world).expect("an answer").targets;
     let merged = merged("cu118", &resolutions).expect("a lockfile");
     assert_eq!(merged.missing_digest, ["a-2.0-py3-none-any.whl"]);
     assert_eq!(merged.lockfile.packages[0].wheels[0].size, Some(5));
@@ -330,7 +330,7 @@ fn wheels_without_a_digest_are_hashed_and_named() {
 fn one_file_with_two_digests_is_refused() {
     let mut world = World::new("a 2.0 {wheels=py3-none-any,py3-none-any}");
     world.page_mut("a").wheels[1].digest = Some(crate::digest::WheelDigest::of(b"other"));
-    let resolutions = resolve(&request(&["a"], &LINUX), &world).expect("an answer");
+    let resolutions = resolve(&request(&["a"], &LINUX), &world).expect("an answer").targets;
     assert!(matches!(
         merged("cu118", &resolutions),
         Err(MergeError::TwoDigests { .. })

@@ -5,46 +5,66 @@ use std::collections::{BTreeMap, BTreeSet};
 use pubgrub::PubGrubError;
 
 use super::boundaries;
-use super::candidates::{self, Floor};
+use super::candidates::{self, Exclusion, Floor};
 use super::demands::Node;
 use super::memo::Memo;
 use super::provider::{Preferred, Provider, root_version};
-use super::{PackageSource, Request, Resolution, ResolveError, Resolved, Wanted, Warning, explain};
+use super::{PackageSource, Request, Resolution, Resolutions, ResolveError, Resolved, Wanted, Warning, explain};
 use crate::index::IndexFile;
 use crate::pep::{ExtraName, PackageName, Version, VersionOrUrl};
+use crate::policy::Versions;
 
 /// Resolves the requirements for every target.
 ///
-/// The resolutions are sorted by target. The first target that has no answer fails the whole.
-pub fn resolve(request: &Request, source: &dyn PackageSource) -> Result<Vec<Resolution>, ResolveError> {
+/// The first target that has no answer fails the whole, unless it is optional: then it is left out, as long as some
+/// target has an answer.
+pub fn resolve(request: &Request, source: &dyn PackageSource) -> Result<Resolutions, ResolveError> {
     let targets = ordered(&request.targets)?;
-    for requirement in request.requirements.iter().chain(&request.constraints) {
+    let named = request.requirements.iter().chain(&request.constraints);
+    for requirement in named.chain(&request.overrides) {
         if let Some(VersionOrUrl::Url(_)) = requirement.version_or_url {
             return Err(ResolveError::DirectUrl {
                 requirement: requirement.to_string(),
             });
         }
     }
-    let memo = Memo::new(source);
+    let memo = Memo::new(source, request.exclude_newer);
     let mut chosen: BTreeMap<PackageName, BTreeSet<Version>> = BTreeMap::new();
-    let mut resolutions = Vec::new();
+    let mut resolutions: Vec<Resolution> = Vec::new();
+    let mut left_out = Vec::new();
     for (position, wanted) in targets.iter().enumerate() {
         let provider = Provider::new(&memo, request, wanted, preferred(request, wanted, &chosen));
-        let resolution = solve(&provider, request, wanted)?;
+        let resolution = match solve(&provider, request, wanted) {
+            Ok(resolution) => resolution,
+            Err(error) if wanted.optional && error.is_verdict() => {
+                left_out.push((wanted.target, error));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         for package in &resolution.packages {
             chosen
                 .entry(package.name.clone())
                 .or_default()
                 .insert(package.version.clone());
         }
-        if position == 0 {
+        if resolutions.is_empty() {
             // The other targets will mostly take these versions, each with wheels of its own.
-            memo.prefetch_metadata(&expected(&memo, &chosen, &targets[1..])?);
+            memo.prefetch_metadata(&expected(&memo, &chosen, &targets[position + 1..])?);
         }
         resolutions.push(resolution);
     }
+    if resolutions.is_empty() {
+        // The target that was tried first stands for all of them.
+        let first = left_out.into_iter().next();
+        return Err(first.map_or(ResolveError::NoTargets, |(_, error)| error));
+    }
     resolutions.sort_by_key(|resolution| resolution.target);
-    Ok(resolutions)
+    left_out.sort_by_key(|(target, _)| *target);
+    Ok(Resolutions {
+        targets: resolutions,
+        left_out,
+    })
 }
 
 /// The targets, newest Python first.
@@ -88,7 +108,11 @@ fn preferred(request: &Request, wanted: &Wanted, chosen: &BTreeMap<PackageName, 
         }
     };
     add_pins(&mut preferred, true);
-    for (name, versions) in chosen {
+    // A lowest version is each target's own: what another one had to take says nothing about it.
+    let own = |name: &PackageName| {
+        request.versions == Versions::LowestDirect && request.requirements.iter().any(|direct| direct.name == *name)
+    };
+    for (name, versions) in chosen.iter().filter(|(name, _)| !own(name)) {
         preferred.entry(name.clone()).or_default().push(versions.clone());
     }
     add_pins(&mut preferred, false);
@@ -136,7 +160,7 @@ fn solve(provider: &Provider<'_>, request: &Request, wanted: &Wanted) -> Result<
         }
     }
     let mut boundaries = BTreeSet::new();
-    for requirement in &request.requirements {
+    for requirement in request.requirements.iter().chain(&request.overrides) {
         boundaries::collect(&mut boundaries, requirement.marker, &[], &wanted.target);
     }
     let mut packages = Vec::new();
@@ -150,6 +174,7 @@ fn solve(provider: &Provider<'_>, request: &Request, wanted: &Wanted) -> Result<
         }
         packages.push(package);
     }
+    warnings.extend(passed_over(provider, &packages));
     Ok(Resolution {
         target: wanted.target,
         python_full_version: wanted.python_full_version.clone(),
@@ -157,6 +182,22 @@ fn solve(provider: &Provider<'_>, request: &Request, wanted: &Wanted) -> Result<
         packages,
         warnings: warnings.into_iter().collect(),
     })
+}
+
+/// The versions newer than the chosen ones that were passed over because of their metadata.
+fn passed_over(provider: &Provider<'_>, packages: &[Resolved]) -> Vec<Warning> {
+    let passed_over = provider.passed_over.borrow();
+    let newer = |(name, version): &(PackageName, Version)| {
+        let chosen = packages.iter().find(|package| package.name == *name);
+        chosen.is_some_and(|package| package.version < *version)
+    };
+    let said = passed_over.iter().filter(|(key, _)| newer(key));
+    said.map(|((name, version), why)| Warning::PassedOver {
+        name: name.clone(),
+        version: version.clone(),
+        why: Exclusion::BadMetadata(why.clone()).to_string(),
+    })
+    .collect()
 }
 
 fn resolved(
@@ -194,6 +235,12 @@ fn resolved(
             name: name.clone(),
             version: version.clone(),
             reason,
+        });
+    }
+    if provider.memo.ignores_times(&name) {
+        warnings.insert(Warning::NoReleaseTimes {
+            name: name.clone(),
+            place: provider.memo.place(&name),
         });
     }
     let wheels = candidates.map_or_else(Vec::new, |candidates| candidates.wheels(&version).cloned().collect());

@@ -1,7 +1,7 @@
 //! An index in memory, written as text: one version of one project a line.
 //!
 //! ```text
-//! name version {wheels=TAG,TAG} {python=>=3.9} {meta-python=>=3.9} {extras=a,b} {yanked=why} : REQ | REQ
+//! name version {wheels=TAG,TAG} {python=>=3.9} {meta-python=>=3.9} {extras=a,b} {yanked=why} {time=2025-05-01T00:00:00Z} : REQ | REQ
 //! name sdist
 //! ```
 //!
@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use super::{BoxError, PackageSource, PreReleases, Preferences, Request, Resolution, ResolveError, Wanted, resolve};
+use super::{BoxError, PackageSource, Request, Resolution, ResolveError, Wanted, resolve};
 use crate::digest::WheelDigest;
 use crate::index::{CoreMetadata, IndexFile, ProjectPage};
 use crate::pep::{PackageName, Requirement, Version};
@@ -21,6 +21,8 @@ pub(super) struct World {
     metadata: BTreeMap<String, CoreMetadata>,
     /// Projects whose page, and files whose metadata, cannot be read.
     pub(super) broken: HashSet<String>,
+    /// Files whose metadata cannot be understood.
+    pub(super) unsound: HashSet<String>,
     /// Names whose place is `the channel cu118`.
     pub(super) channel: HashSet<String>,
     /// What was asked for, in order of asking.
@@ -64,7 +66,7 @@ impl World {
                 requires_python: options.get("python").map(|text| text.parse().expect("specifiers")),
                 yanked: options.get("yanked").map(|&why| why.to_owned()),
                 metadata: None,
-                upload_time: None,
+                upload_time: options.get("time").map(|&time| time.to_owned()),
             });
             let python = options.get("meta-python").or(options.get("python"));
             let metadata = CoreMetadata {
@@ -112,8 +114,20 @@ impl PackageSource for World {
         if self.broken.contains(&file.file) {
             return Err("the body ended early".into());
         }
+        if self.unsound.contains(&file.file) {
+            return Err("line 7 says nothing".into());
+        }
         let metadata = self.metadata.get(file.url.as_str()).ok_or("no such file")?;
         Ok(Arc::new(metadata.clone()))
+    }
+
+    fn is_unsound(&self, error: &BoxError) -> Option<String> {
+        let text = error.to_string();
+        text.starts_with("line 7").then_some(text)
+    }
+
+    fn has_release_times(&self, name: &PackageName) -> bool {
+        !self.channel.contains(name.as_str())
     }
 
     fn place(&self, name: &PackageName) -> String {
@@ -135,16 +149,15 @@ pub(super) fn wanted(target: &str) -> Wanted {
     Wanted {
         target,
         python_full_version: Version::new([3, u64::from(target.python.minor), 7]),
+        optional: false,
     }
 }
 
 pub(super) fn request(requirements: &[&str], targets: &[&str]) -> Request {
     Request {
         requirements: requirements.iter().map(|text| requirement(text)).collect(),
-        constraints: Vec::new(),
         targets: targets.iter().map(|target| wanted(target)).collect(),
-        preferences: Preferences::default(),
-        pre_releases: PreReleases::default(),
+        ..Request::default()
     }
 }
 
@@ -157,7 +170,7 @@ pub(super) fn pins(resolution: &Resolution) -> Vec<String> {
 /// The pins for CPython 3.11 on Linux.
 pub(super) fn solve(world: &World, requirements: &[&str]) -> Result<Vec<String>, ResolveError> {
     let resolutions = resolve(&request(requirements, &["cp311-linux_x86_64"]), world)?;
-    Ok(pins(&resolutions[0]))
+    Ok(pins(&resolutions.targets[0]))
 }
 
 /// The message of a resolution that fails.

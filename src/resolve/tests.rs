@@ -185,7 +185,10 @@ fn policy_for_pre_releases_is_obeyed() {
     for (policy, expected) in [(PreReleases::Allow, "a 2.0rc1"), (PreReleases::Refuse, "a 1.0")] {
         let mut request = request(&["a>=1.0rc1"], &["cp311-linux_x86_64"]);
         request.pre_releases = policy;
-        assert_eq!(pins(&resolve(&request, &world).expect("an answer")[0]), [expected]);
+        assert_eq!(
+            pins(&resolve(&request, &world).expect("an answer").targets[0]),
+            [expected]
+        );
     }
 }
 
@@ -194,7 +197,10 @@ fn constraints_narrow_but_ask_for_nothing() {
     let world = World::new("a 1.0\na 2.0\nb 1.0");
     let mut request = request(&["a"], &["cp311-linux_x86_64"]);
     request.constraints = vec![requirement("a<2"), requirement("b==9")];
-    assert_eq!(pins(&resolve(&request, &world).expect("an answer")[0]), ["a 1.0"]);
+    assert_eq!(
+        pins(&resolve(&request, &world).expect("an answer").targets[0]),
+        ["a 1.0"]
+    );
 }
 
 #[test]
@@ -204,7 +210,9 @@ fn the_wheel_of_the_best_tag_is_first_and_all_that_fit_are_there() {
          cp312-cp312-manylinux_2_28_x86_64,cp311-cp311-win_amd64}\n\
          b 1.0 {wheels=1-py3-none-any,2-py3-none-any}",
     );
-    let resolutions = resolve(&request(&["a", "b"], &["cp311-linux_x86_64"]), &world).expect("an answer");
+    let resolutions = resolve(&request(&["a", "b"], &["cp311-linux_x86_64"]), &world)
+        .expect("an answer")
+        .targets;
     let files = |position: usize| -> Vec<&str> {
         let wheels = &resolutions[0].packages[position].wheels;
         wheels.iter().map(|wheel| wheel.file.as_str()).collect()
@@ -223,7 +231,9 @@ fn the_wheel_of_the_best_tag_is_first_and_all_that_fit_are_there() {
 #[test]
 fn warnings_name_what_is_odd() {
     let world = World::new("a 1.0 {yanked=it burns}");
-    let resolutions = resolve(&request(&["a[nope]==1.0"], &["cp311-linux_x86_64"]), &world).expect("an answer");
+    let resolutions = resolve(&request(&["a[nope]==1.0"], &["cp311-linux_x86_64"]), &world)
+        .expect("an answer")
+        .targets;
     let said: Vec<String> = resolutions[0].warnings.iter().map(Warning::to_string).collect();
     assert_eq!(
         said,
@@ -357,7 +367,9 @@ fn boundaries_are_those_of_the_chosen_packages() {
          d 1.0 : b; python_full_version < '3.11.5'",
     );
     let requirements = ["a", "c; python_full_version != '3.11.2'"];
-    let resolutions = resolve(&request(&requirements, &["cp311-linux_x86_64"]), &world).expect("an answer");
+    let resolutions = resolve(&request(&requirements, &["cp311-linux_x86_64"]), &world)
+        .expect("an answer")
+        .targets;
     let found: Vec<String> = resolutions[0]
         .python_boundaries
         .iter()
@@ -373,7 +385,9 @@ fn later_targets_prefer_what_earlier_ones_chose_and_ask_nothing_twice() {
          b 1.0 {wheels=cp310-none-any,cp311-none-any,cp313-none-any} : c\nc 1.0",
     );
     let targets = ["cp310-linux_x86_64", "cp313-linux_x86_64", "cp311-linux_x86_64"];
-    let resolutions = resolve(&request(&["a", "b"], &targets), &world).expect("an answer");
+    let resolutions = resolve(&request(&["a", "b"], &targets), &world)
+        .expect("an answer")
+        .targets;
     let found: Vec<(String, Vec<String>)> = resolutions
         .iter()
         .map(|one| (one.target.python.to_string(), pins(one)))
@@ -396,7 +410,7 @@ fn targets_are_checked() {
         Err(ResolveError::NoTargets)
     ));
     let mut twice = request(&["a"], &["cp311-linux_x86_64", "cp311-linux_x86_64"]);
-    assert_eq!(resolve(&twice, &world).expect("an answer").len(), 1);
+    assert_eq!(resolve(&twice, &world).expect("an answer").targets.len(), 1);
     twice.targets[1].python_full_version = "3.11.9".parse().expect("a version");
     assert!(matches!(resolve(&twice, &world), Err(ResolveError::TwoPythons { .. })));
 }

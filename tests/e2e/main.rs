@@ -20,6 +20,7 @@ mod list;
 mod lock;
 mod offline;
 mod overlay;
+mod recovery;
 mod run;
 mod status;
 mod steps;

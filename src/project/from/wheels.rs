@@ -6,7 +6,7 @@ use super::FromError;
 use crate::backend::{Backend, Channel, PYTORCH_INDEX, is_family};
 use crate::digest::WheelDigest;
 use crate::lockfile::foreign::{Files, Pinned};
-use crate::lockfile::{LockedPackage, LockedTarget, LockedWheel, Lockfile, Origin};
+use crate::lockfile::{LockedPackage, LockedTarget, LockedWheel, Lockfile, Origin, Settings};
 use crate::pep::{MarkerTree, Version, WheelFilename};
 use crate::project::network::Network;
 use crate::python::Interpreter;
@@ -174,6 +174,7 @@ pub(super) fn lockfile_of(pins: Vec<Pinned>, channel: &Channel, target: &Target,
         }],
         packages,
         requires_python: None,
+        settings: Settings::default(),
     }
 }
 

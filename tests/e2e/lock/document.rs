@@ -9,7 +9,16 @@ use crate::support::world::World;
 #[test]
 fn requirements_given_as_arguments_hold_afterwards() {
     let world = World::new();
-    let arguments = ["--channel", "cpu", "--python", "3.11", "sympy<1.14", "MarkupSafe"];
+    let arguments = [
+        "--channel",
+        "cpu",
+        "--python",
+        "3.11",
+        "--platform",
+        "linux_x86_64",
+        "sympy<1.14",
+        "MarkupSafe",
+    ];
     lock(&world, &arguments).ok();
     let (requirements, targets) = held(&world, "cpu");
     assert_eq!(requirements, ["sympy<1.14", "MarkupSafe"]);

@@ -1,0 +1,68 @@
+//! What holds for a lockfile: its requirements and how versions are chosen, from flags, the project and the existing
+//! file, in this order.
+//!
+//! What was given as a flag once holds until something else is given: the lockfile remembers it, so that a later
+//! `build` or `lock` without flags means the same.
+
+use std::collections::BTreeSet;
+
+use super::Project;
+use super::relock::LockRequest;
+use crate::config::ListError;
+use crate::lockfile::{Lockfile, Settings};
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// PEP 508 text.
+    pub requirements: Vec<String>,
+    /// How versions are chosen; what only a resolution tells is not set.
+    pub settings: Settings,
+}
+
+impl Project<'_> {
+    /// What holds for a lockfile.
+    pub fn held(&self, existing: Option<&Lockfile>, request: &LockRequest) -> Result<Held, ListError> {
+        let config = self.config;
+        let before = existing.map(|existing| existing.settings.clone()).unwrap_or_default();
+        let mut settings = Settings {
+            constraints: before.constraints,
+            overrides: before.overrides,
+            versions: request.versions.or(config.versions).unwrap_or(before.versions),
+            pre_releases: request
+                .pre_releases
+                .or(config.pre_releases)
+                .unwrap_or(before.pre_releases),
+            exclude_newer: request
+                .exclude_newer
+                .unwrap_or_else(|| config.exclude_newer.or(before.exclude_newer)),
+            ..Settings::default()
+        };
+        // A project without words on what it needs takes the lockfile's.
+        if config.requirements.is_some() || !config.constraints.is_empty() {
+            settings.constraints.clone_from(&config.constraints);
+        }
+        if config.requirements.is_some() || !config.overrides.is_empty() {
+            settings.overrides.clone_from(&config.overrides);
+        }
+        let mut requirements = self.requirements_for(existing, &request.requirements);
+        if let Some((extras, groups)) = &request.lists {
+            (settings.extras, settings.groups) = (extras.clone(), groups.clone());
+        } else {
+            (settings.extras, settings.groups) = (before.extras, before.groups);
+            if config.lists.is_empty() && config.requirements.is_none() {
+                return Ok(Held { requirements, settings });
+            }
+            // What the project does not have any more does not hold any more.
+            settings.extras.retain(|extra| config.lists.has_extra(extra));
+            settings.groups.retain(|group| config.lists.has_group(group));
+        }
+        let mut seen: BTreeSet<String> = requirements.iter().cloned().collect();
+        let extras = settings.extras.iter().map(|extra| config.lists.extra(extra));
+        let groups = settings.groups.iter().map(|group| config.lists.group(group));
+        for list in extras.chain(groups) {
+            requirements.extend(list?.into_iter().filter(|text| seen.insert(text.clone())));
+        }
+        Ok(Held { requirements, settings })
+    }
+}

@@ -1,0 +1,235 @@
+//! Which targets a lockfile is for: those that are named, those of the existing file, else the default ones for which
+//! the channel has the PyTorch packages that are asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Project;
+use super::network::Network;
+use super::relock::{LockRequest, RelockError, full_version};
+use crate::backend::{Channel, is_family};
+use crate::index::IndexFile;
+use crate::lockfile::Lockfile;
+use crate::pep::{Requirement, Version, VersionOrUrl, public_version};
+use crate::resolve::{Resolution, ResolveError};
+use crate::target::{Machine, Platform, PythonMinor, Target};
+
+/// The CPython minor versions that a project locks for where it names none.
+const PYTHONS: [u8; 5] = [9, 10, 11, 12, 13];
+
+/// The platforms that a project locks for where it names none: the floors of PyTorch's own wheels.
+const PLATFORMS: [Platform; 4] = [
+    Platform::LINUX_X86_64,
+    Platform::Manylinux(2, 28, Machine::Aarch64),
+    Platform::MacOs(14, 0, Machine::Aarch64),
+    Platform::Windows(Machine::X86_64),
+];
+
+/// The targets to try.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    pub(super) targets: Vec<Target>,
+    /// Whether one without an answer is left out rather than an error.
+    pub(super) optional: bool,
+    /// Named Pythons and platforms: each keeps at least one target.
+    pythons: Vec<PythonMinor>,
+    platforms: Vec<Platform>,
+}
+
+/// The targets that were left out, and what to say about them.
+#[derive(Debug)]
+pub(super) struct LeftOut {
+    pub(super) targets: BTreeSet<Target>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Candidates {
+    /// Accepts that targets were left out, unless somebody named them.
+    pub(super) fn judge(
+        &self,
+        resolved: &[Resolution],
+        left_out: Vec<(Target, ResolveError)>,
+    ) -> Result<LeftOut, ResolveError> {
+        let kept = |fits: &dyn Fn(&Target) -> bool| resolved.iter().any(|resolution| fits(&resolution.target));
+        let lost = left_out.iter().position(|(target, _)| {
+            let (python, platform) = (target.python, target.platform);
+            self.pythons.contains(&python) && !kept(&|target| target.python == python)
+                || self.platforms.contains(&platform) && !kept(&|target| target.platform == platform)
+        });
+        let mut left_out = left_out;
+        if let Some(position) = lost {
+            return Err(left_out.swap_remove(position).1);
+        }
+        let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (target, error) in &left_out {
+            // Most of them have the same reason.
+            let reason = error.to_string().replace(&target.to_string(), "this target");
+            reasons.entry(reason).or_default().push(target.to_string());
+        }
+        let warning = |(reason, targets): (String, Vec<String>)| format!("left out {}: {reason}", targets.join(", "));
+        Ok(LeftOut {
+            targets: left_out.iter().map(|(target, _)| *target).collect(),
+            warnings: reasons.into_iter().map(warning).collect(),
+        })
+    }
+}
+
+impl Project<'_> {
+    /// The targets to lock for.
+    pub(super) fn candidates(
+        &self,
+        channel: &Channel,
+        request: &LockRequest,
+        existing: Option<&Lockfile>,
+        requirements: &[Requirement],
+        network: &Network,
+    ) -> Result<Candidates, RelockError> {
+        let named = |flag: &[PythonMinor]| {
+            if flag.is_empty() {
+                self.config.python_versions.clone()
+            } else {
+                flag.to_vec()
+            }
+        };
+        let pythons = named(&request.pythons);
+        let platforms = if request.platforms.is_empty() {
+            self.config.platforms.clone()
+        } else {
+            request.platforms.clone()
+        };
+        let default = pythons.is_empty() && platforms.is_empty();
+        if default
+            && let Some(existing) = existing
+            && !existing.targets.is_empty()
+        {
+            return Ok(Candidates {
+                targets: tried(existing).into_iter().collect(),
+                optional: existing.settings.optional_targets,
+                pythons,
+                platforms,
+            });
+        }
+        let optional = pythons.is_empty() || platforms.is_empty();
+        let mut targets = self.products(&pythons, &platforms, existing)?;
+        if optional {
+            let all = targets.clone();
+            let missing = available(&mut targets, requirements, network)?;
+            if let Some(wanted) = missing.filter(|_| targets.is_empty() && default) {
+                return Err(no_target(wanted, channel, &all));
+            }
+            // The resolver says best what is wrong with a Python or platform that somebody named.
+            let lost = |target: &&Target| {
+                pythons.contains(&target.python) && targets.iter().all(|kept| kept.python != target.python)
+                    || platforms.contains(&target.platform)
+                        && targets.iter().all(|kept| kept.platform != target.platform)
+            };
+            let lost: Vec<Target> = all.iter().filter(lost).copied().collect();
+            targets.extend(lost);
+            targets.sort();
+        }
+        Ok(Candidates {
+            targets,
+            optional,
+            pythons,
+            platforms,
+        })
+    }
+
+    /// Every Python × every platform; a list that is not named is the existing lockfile's, else the default one.
+    fn products(
+        &self,
+        pythons: &[PythonMinor],
+        platforms: &[Platform],
+        existing: Option<&Lockfile>,
+    ) -> Result<Vec<Target>, RelockError> {
+        let locked = existing.map(tried).unwrap_or_default();
+        let mut pythons = pythons.to_vec();
+        if pythons.is_empty() {
+            pythons = locked.iter().map(|target| target.python).collect();
+        }
+        if pythons.is_empty() {
+            let allowed = |python: &PythonMinor| {
+                let specifiers = self.config.requires_python.as_ref();
+                specifiers.is_none_or(|specifiers| specifiers.contains(&full_version(*python, None)))
+            };
+            pythons = PYTHONS.map(PythonMinor::new).into_iter().filter(allowed).collect();
+            if let (true, Some(specifiers)) = (pythons.is_empty(), &self.config.requires_python) {
+                return Err(RelockError::NoPython(specifiers.clone()));
+            }
+        }
+        let mut platforms = platforms.to_vec();
+        if platforms.is_empty() {
+            platforms = locked.iter().map(|target| target.platform).collect();
+        }
+        if platforms.is_empty() {
+            platforms = PLATFORMS.to_vec();
+        }
+        let pairs = platforms.iter().flat_map(|platform| {
+            pythons.iter().map(|python| Target {
+                python: *python,
+                platform: *platform,
+            })
+        });
+        Ok(pairs.collect::<BTreeSet<Target>>().into_iter().collect())
+    }
+}
+
+/// The targets of a lockfile, and those that were tried and left out: what did not fit once may fit now.
+fn tried(existing: &Lockfile) -> BTreeSet<Target> {
+    let locked = existing.targets.iter().map(|locked| locked.target);
+    locked.chain(existing.settings.left_out.iter().copied()).collect()
+}
+
+fn no_target(wanted: &Requirement, channel: &Channel, all: &[Target]) -> RelockError {
+    let texts = |texts: BTreeSet<String>| texts.into_iter().collect::<Vec<_>>().join(", ");
+    let pythons: BTreeSet<PythonMinor> = all.iter().map(|target| target.python).collect();
+    let pythons: Vec<String> = pythons.iter().map(ToString::to_string).collect();
+    let platforms = texts(all.iter().map(|target| target.platform.to_string()).collect());
+    RelockError::NoTarget {
+        name: wanted.name.clone(),
+        specifiers: wanted
+            .version_or_url
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        channel: channel.clone(),
+        targets: format!("CPython {} on {platforms}", pythons.join(", ")),
+    }
+}
+
+/// Keeps the targets for which the family packages that are asked for have a wheel. Returns the requirement that left
+/// none, if one did.
+fn available<'r>(
+    targets: &mut Vec<Target>,
+    requirements: &'r [Requirement],
+    network: &Network,
+) -> Result<Option<&'r Requirement>, RelockError> {
+    for wanted in requirements.iter().filter(|wanted| is_family(&wanted.name)) {
+        let page = network
+            .sources
+            .page(&wanted.name)
+            .map_err(|source| RelockError::Index {
+                name: wanted.name.clone(),
+                source: Box::new(source),
+            })?;
+        let fits = |version: &Version| match &wanted.version_or_url {
+            Some(VersionOrUrl::VersionSpecifier(specifiers)) => {
+                specifiers.contains(version) || specifiers.contains(&public_version(version))
+            }
+            _ => true,
+        };
+        // A project or a version that the index does not know is the resolver's to explain.
+        let Some(page) = page else { return Ok(None) };
+        let files: Vec<&IndexFile> = page.wheels.iter().filter(|file| fits(&file.filename.version)).collect();
+        if files.is_empty() {
+            return Ok(None);
+        }
+        targets.retain(|target| {
+            let tags = target.tags();
+            files.iter().any(|file| file.filename.is_compatible(&tags))
+        });
+        if targets.is_empty() {
+            return Ok(Some(wanted));
+        }
+    }
+    Ok(None)
+}
