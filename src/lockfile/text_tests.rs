@@ -269,6 +269,31 @@ fn files_of_other_tools_are_read() {
 }
 
 #[test]
+fn real_files_of_other_tools_survive_being_written() {
+    macro_rules! fixture {
+        ($file:literal) => {
+            include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/fixtures/foreign/",
+                $file
+            ))
+        };
+    }
+    for text in [
+        fixture!("pylock.uv-export.toml"),
+        fixture!("pylock.uv-compile.toml"),
+        fixture!("pylock.pip.toml"),
+        fixture!("pylock.pdm.toml"),
+    ] {
+        let lockfile = read(text).expect("a lockfile").lockfile;
+        let written = lockfile.to_text();
+        let back = read(&written).expect("a lockfile").lockfile;
+        assert_eq!(back, lockfile);
+        assert_eq!(back.to_text(), written);
+    }
+}
+
+#[test]
 fn what_cannot_be_verified_or_installed_is_refused() {
     let file = "a-1.0-py3-none-any.whl";
     let url = format!("url = \"https://index.example.org/{file}\"");

@@ -94,6 +94,14 @@ impl Foreign {
         }
     }
 
+    /// Refuses extras and groups of files that have none: those of flambeau itself, and requirements files.
+    pub(crate) fn check_choices(&self, extras: &[ExtraName], groups: &[GroupName]) -> Result<(), ForeignError> {
+        match &self.form {
+            Form::Ours(_) | Form::Requirements(_) => unknown((extras, groups), &[], &[]),
+            Form::Pylock(_) | Form::Uv(_) => Ok(()),
+        }
+    }
+
     /// The Pythons that the file was made for, where it says so.
     pub fn requires_python(&self) -> Result<Option<VersionSpecifiers>, ForeignError> {
         match &self.form {
@@ -113,14 +121,12 @@ impl Foreign {
                 python: asked.python.clone(),
             });
         }
+        self.check_choices(asked.extras, asked.groups)?;
         match &self.form {
             // A lockfile of ours is not reduced: it is used as it is.
             Form::Ours(_) => Ok(Vec::new()),
             Form::Pylock(raw) => pylock::pins(raw, asked, &self.locals),
-            Form::Requirements(lines) => {
-                unknown(asked, &[], &[])?;
-                requirements::pins(lines, asked, &self.locals)
-            }
+            Form::Requirements(lines) => requirements::pins(lines, asked, &self.locals),
             Form::Uv(lock) => lock.pins(asked, &self.locals),
         }
     }
@@ -262,10 +268,13 @@ pub(crate) fn inside(folder: &Path, path: &Path) -> bool {
 }
 
 /// Refuses extras and groups that a file does not have.
-fn unknown(asked: &Asked<'_>, extras: &[String], groups: &[String]) -> Result<(), ForeignError> {
+fn unknown(
+    (asked_extras, asked_groups): (&[ExtraName], &[GroupName]),
+    extras: &[String],
+    groups: &[String],
+) -> Result<(), ForeignError> {
     let same = |have: &str, asked: &str| have == asked || have.replace(['_', '.'], "-").eq_ignore_ascii_case(asked);
-    if let Some(extra) = asked
-        .extras
+    if let Some(extra) = asked_extras
         .iter()
         .find(|extra| !extras.iter().any(|have| same(have, extra.as_str())))
     {
@@ -274,8 +283,7 @@ fn unknown(asked: &Asked<'_>, extras: &[String], groups: &[String]) -> Result<()
             have: extras.to_vec(),
         });
     }
-    if let Some(group) = asked
-        .groups
+    if let Some(group) = asked_groups
         .iter()
         .find(|group| !groups.iter().any(|have| same(have, group.as_str())))
     {

@@ -17,7 +17,7 @@ pub(super) fn requires_python(raw: &RawLockfile) -> Result<Option<VersionSpecifi
 }
 
 pub(super) fn pins(raw: &RawLockfile, asked: &Asked<'_>, locals: &Locals) -> Result<Vec<Pinned>, ForeignError> {
-    unknown(asked, &raw.extras, &raw.dependency_groups)?;
+    unknown((asked.extras, asked.groups), &raw.extras, &raw.dependency_groups)?;
     let mut groups = raw
         .default_groups
         .iter()

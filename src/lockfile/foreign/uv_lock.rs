@@ -198,7 +198,7 @@ impl<'a> Walk<'a> {
         };
         let extras = of(|package| package.optional_dependencies.keys().cloned().collect());
         let groups = of(|package| package.dev_dependencies.keys().cloned().collect());
-        unknown(asked, &extras, &groups)?;
+        unknown((asked.extras, asked.groups), &extras, &groups)?;
         for root in &roots {
             let package = &lock.packages[*root];
             let (name, length) = (&package.name, package.name.len());

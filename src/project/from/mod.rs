@@ -10,29 +10,31 @@
 //! The channel is the one that is asked for, else the one in torch's version or URL, else `pip`.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Project;
 use super::choice::Chosen;
 use super::lockfiles::{LockfileError, ReadLockfile};
-use super::network::{Network, NetworkError};
+use super::network::Network;
 use super::plan::{Plan, PlanError};
 use super::relock::full_version;
 use super::torch_backend;
-use crate::backend::{Backend, Channel, PYTORCH_INDEX, is_family};
+use crate::backend::{Backend, Channel};
 use crate::config::Origin as ConfigOrigin;
-use crate::digest::{LockfileDigest, WheelDigest};
+use crate::digest::LockfileDigest;
 use crate::fsx;
+use crate::lockfile::Lockfile;
 use crate::lockfile::foreign::{Asked, Files, Foreign, ForeignError, Pinned};
-use crate::lockfile::{LockedPackage, LockedTarget, LockedWheel, Lockfile, Origin, Settings};
-use crate::pep::{ExtraName, GroupName, MarkerTree, PackageName, Version, WheelFilename};
+use crate::pep::{ExtraName, GroupName, Version};
 use crate::profile::{Cause, Choice};
 use crate::python::Interpreter;
-use crate::resolve::BoxError;
-use crate::target::{Platform, PythonMinor, Target};
+use crate::target::{PythonMinor, Target};
 
-/// How many file names a message lists.
-const SHOWN: usize = 4;
+mod error;
+mod wheels;
+
+pub use error::FromError;
+use wheels::{channel_of, lockfile_of, look_up, misfit, targets_of};
 
 /// A file to install from.
 #[derive(Debug, Clone, Default)]
@@ -45,90 +47,6 @@ pub struct FromFile {
     pub groups: Vec<GroupName>,
     /// Whether local wheels outside its folder may be read.
     pub anywhere: bool,
-}
-
-/// Why nothing can be installed from a file.
-#[derive(Debug, thiserror::Error)]
-pub enum FromError {
-    /// It cannot be read.
-    #[error(transparent)]
-    Lockfile(#[from] LockfileError),
-    /// It cannot be used.
-    #[error("cannot install from {}", path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: ForeignError,
-    },
-    /// Planning.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The network.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
-    /// A package has no wheel for the target.
-    #[error(
-        "{} pins {name} {version}, which has no wheel for {target}, only: {}",
-        path.display(), shown(files)
-    )]
-    NoWheel {
-        /// The file.
-        path: PathBuf,
-        /// The package.
-        name: PackageName,
-        /// Its version.
-        version: Version,
-        /// The target.
-        target: Target,
-        /// The wheels there are.
-        files: Vec<String>,
-    },
-    /// An index did not answer.
-    #[error("cannot ask for {name}")]
-    Index {
-        /// The package.
-        name: PackageName,
-        /// Why.
-        #[source]
-        source: Box<crate::index::Error>,
-    },
-    /// The index has no wheel with one of the digests.
-    #[error("{place} has no wheel of {name} {version} with one of the {digests} digests that {} pins", path.display())]
-    Unlisted {
-        /// The file.
-        path: PathBuf,
-        /// The package.
-        name: PackageName,
-        /// Its version.
-        version: Version,
-        /// How many digests there are.
-        digests: usize,
-        /// Where was looked.
-        place: String,
-    },
-    /// The file's torch is of another channel than the one asked for.
-    #[error("{} pins torch of the channel {found}, and {wanted} is asked for", path.display())]
-    OtherChannel {
-        /// The file.
-        path: PathBuf,
-        /// The channel of its torch.
-        found: Channel,
-        /// The wanted one.
-        wanted: Channel,
-    },
-    /// The torch wheel does not tell its backend.
-    #[error("could not find out the backend of torch")]
-    Backend(#[source] BoxError),
-}
-
-fn shown(files: &[String]) -> String {
-    let mut text = files.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if files.len() > SHOWN {
-        text = format!("{text} and {} more", files.len() - SHOWN);
-    }
-    text
 }
 
 /// A file that was read.
@@ -167,68 +85,6 @@ impl Read {
     }
 }
 
-/// The floors that an interpreter's environment may be built for, the preferred one first.
-fn targets_of(interpreter: &Interpreter) -> Vec<Target> {
-    let own = interpreter.target();
-    let common = match own.platform {
-        Platform::Manylinux(major, minor, machine) if (major, minor) > (2, 28) => Platform::Manylinux(2, 28, machine),
-        Platform::Musllinux(major, minor, machine) if (major, minor) > (1, 2) => Platform::Musllinux(1, 2, machine),
-        other => other,
-    };
-    let mut targets = vec![Target {
-        platform: common,
-        ..own
-    }];
-    if common != own.platform {
-        targets.push(own);
-    }
-    targets
-}
-
-/// The first package whose wheels are known and do not fit `target`.
-fn misfit<'a>(pins: &'a [Pinned], target: &Target) -> Option<(&'a Pinned, &'a [LockedWheel])> {
-    let tags = target.tags();
-    pins.iter().find_map(|pin| match &pin.files {
-        Files::Wheels(wheels) if !wheels.iter().any(|wheel| wheel.filename.is_compatible(&tags)) => {
-            Some((pin, wheels.as_slice()))
-        }
-        _ => None,
-    })
-}
-
-/// The channel that a torch comes from: its version's local label (`2.7.0+cu118`), else the place of its wheels.
-fn channel_of(pins: &[Pinned]) -> Option<Channel> {
-    let torch = pins.iter().find(|pin| pin.name.as_str() == "torch")?;
-    let label = torch.version.to_string();
-    if let Some((_, label)) = label.split_once('+') {
-        return known_label(label);
-    }
-    let Files::Wheels(wheels) = &torch.files else {
-        return None;
-    };
-    wheels.iter().find_map(|wheel| match &wheel.origin {
-        Origin::Url(url) => {
-            let rest = url.as_str().strip_prefix(PYTORCH_INDEX)?.strip_prefix('/')?;
-            known_label(rest.split_once('/')?.0)
-        }
-        _ => None,
-    })
-}
-
-/// `cu118`, `rocm6.3`, `cpu`, `xpu`: a label that one of PyTorch's channels has. Other labels are other people's.
-fn known_label(label: &str) -> Option<Channel> {
-    let channel: Channel = label.parse().ok()?;
-    let numbers = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let known = match label {
-        "cpu" | "xpu" => true,
-        label => label
-            .strip_prefix("cu")
-            .or_else(|| label.strip_prefix("rocm"))
-            .is_some_and(|rest| !rest.is_empty() && numbers(rest)),
-    };
-    known.then_some(channel)
-}
-
 impl Project<'_> {
     /// Plans the environment that a file describes for an interpreter of this machine.
     pub fn plan_from(&self, from: &FromFile) -> Result<Plan, FromError> {
@@ -238,19 +94,17 @@ impl Project<'_> {
         }
         // Which wheels a file of digests means only its index tells: then the next interpreter may fit better.
         let mut tried: BTreeSet<PythonMinor> = BTreeSet::new();
+        let mut first: Option<FromError> = None;
         let (lockfile, interpreter) = loop {
             let interpreter = self.interpreter_for(&read, from, &tried)?;
+            if !tried.insert(interpreter.python)
+                && let Some(error) = first
+            {
+                return Err(error);
+            }
             let targets = targets_of(&interpreter);
             match self.reduce(&read, from, &targets, &interpreter.version, Some(&interpreter)) {
-                Err(error @ FromError::NoWheel { .. }) => {
-                    let again = tried.insert(interpreter.python)
-                        && self
-                            .interpreter_for(&read, from, &tried)
-                            .is_ok_and(|next| !tried.contains(&next.python));
-                    if !again {
-                        return Err(error);
-                    }
-                }
+                Err(error @ FromError::NoWheel { .. }) => first = first.or(Some(error)),
                 other => break (other?, interpreter),
             }
         };
@@ -280,7 +134,11 @@ impl Project<'_> {
             .ok_or_else(|| LockfileError::Missing(path.clone()))?;
         let digest = LockfileDigest::of(&bytes);
         let text = String::from_utf8(bytes).map_err(|_| LockfileError::NotText(path.clone()))?;
-        match Foreign::read(&path, &text, from.anywhere) {
+        let foreign = Foreign::read(&path, &text, from.anywhere).and_then(|foreign| {
+            foreign.check_choices(&from.extras, &from.groups)?;
+            Ok(foreign)
+        });
+        match foreign {
             Ok(foreign) => Ok(Read { path, digest, foreign }),
             Err(source) => Err(FromError::Foreign { path, source }),
         }
@@ -337,7 +195,7 @@ impl Project<'_> {
             let mut network = None;
             if pins.iter().any(|pin| matches!(pin.files, Files::Digests(_))) {
                 let network = network.insert(self.network(&channel, interpreter)?);
-                look_up(read, &mut pins, network, &channel)?;
+                look_up(&read.path, &mut pins, network, &channel)?;
             }
             if let Some((pin, wheels)) = misfit(&pins, target) {
                 unfit = Some(FromError::NoWheel {
@@ -351,7 +209,7 @@ impl Project<'_> {
             }
             let mut lockfile = lockfile_of(pins, &channel, target, python);
             lockfile.requires_python = read.foreign.requires_python().map_err(|source| read.error(source))?;
-            let backend = self.backend_of(&lockfile, target, network.as_ref(), interpreter)?;
+            let backend = self.backend_of((&read.path, &lockfile), target, network.as_ref(), interpreter)?;
             for locked in &mut lockfile.targets {
                 locked.backend = backend;
                 locked.python_pinned = self.pinned_python(target.python).is_some();
@@ -372,7 +230,11 @@ impl Project<'_> {
         let flag = self.config.channel.as_ref();
         let flag = flag.filter(|channel| matches!(channel.origin, ConfigOrigin::Flag(_)));
         match (flag.map(|channel| &channel.value), found) {
-            (Some(wanted), Some(found)) if wanted != found && (wanted.backend().is_some() || wanted.is_pip()) => {
+            // A channel of one's own may hold anybody's torch, but a lockfile of flambeau's names its channel.
+            (Some(wanted), Some(found))
+                if wanted != found
+                    && (read.foreign.ours().is_some() || wanted.backend().is_some() || wanted.is_pip()) =>
+            {
                 Err(FromError::OtherChannel {
                     path: read.path.clone(),
                     found: found.clone(),
@@ -387,7 +249,7 @@ impl Project<'_> {
     /// The channel's backend, else what the torch wheel says of itself; without torch it is CPU.
     fn backend_of(
         &self,
-        lockfile: &Lockfile,
+        (path, lockfile): (&Path, &Lockfile),
         target: &Target,
         network: Option<&Network>,
         interpreter: Option<&Interpreter>,
@@ -396,7 +258,7 @@ impl Project<'_> {
             return Ok(backend);
         }
         let selected = lockfile.select(target).map_err(|source| PlanError::Select {
-            path: PathBuf::new(),
+            path: path.to_owned(),
             source,
         })?;
         let Some(torch) = selected
@@ -439,109 +301,5 @@ impl Project<'_> {
         warnings.append(&mut plan.warnings);
         plan.warnings = warnings;
         Ok(plan)
-    }
-}
-
-/// Finds the wheels of packages that are pinned by digest alone: on the one index that their name comes from, and,
-/// where that cannot be asked, in the cache.
-fn look_up(read: &Read, pins: &mut [Pinned], network: &Network, channel: &Channel) -> Result<(), FromError> {
-    for pin in pins {
-        let Files::Digests(digests) = &pin.files else { continue };
-        let mut wheels: Vec<LockedWheel> = Vec::new();
-        let page = network.sources.page(&pin.name);
-        for file in page.iter().flatten().flat_map(|page| &page.wheels) {
-            let Some(digest) = file.digest.filter(|digest| digests.contains(digest)) else {
-                continue;
-            };
-            if file.filename.version != pin.version || wheels.iter().any(|known| known.file == file.file) {
-                continue;
-            }
-            wheels.push(LockedWheel {
-                filename: file.filename.clone(),
-                file: file.file.clone(),
-                origin: if is_family(&pin.name) && !channel.is_pip() {
-                    Origin::Url(network.sources.canonical_url(&file.url))
-                } else {
-                    Origin::Index
-                },
-                size: file.size,
-                digest,
-            });
-        }
-        if wheels.is_empty() {
-            wheels = in_cache(pin, digests, network);
-        }
-        match (wheels.is_empty(), page) {
-            (false, _) => {}
-            (true, Err(source)) => {
-                return Err(FromError::Index {
-                    name: pin.name.clone(),
-                    source: Box::new(source),
-                });
-            }
-            (true, Ok(_)) => {
-                let place = network.sources.place(&pin.name);
-                return Err(FromError::Unlisted {
-                    path: read.path.clone(),
-                    name: pin.name.clone(),
-                    version: pin.version.clone(),
-                    digests: digests.len(),
-                    place: place.map_or_else(|_| "the package index".to_owned(), |place| place.to_string()),
-                });
-            }
-        }
-        wheels.sort_by(|left, right| left.file.cmp(&right.file));
-        pin.files = Files::Wheels(wheels);
-    }
-    Ok(())
-}
-
-/// The wheels of a package that stand in the cache under one of the digests.
-fn in_cache(pin: &Pinned, digests: &[WheelDigest], network: &Network) -> Vec<LockedWheel> {
-    let cached = |digest: &WheelDigest| {
-        let file = network.cache.wheel_name(digest)?;
-        let filename: WheelFilename = file.parse().ok()?;
-        (filename.name == pin.name && filename.version == pin.version).then_some(LockedWheel {
-            filename,
-            file,
-            origin: Origin::Index,
-            size: None,
-            digest: *digest,
-        })
-    };
-    digests.iter().filter_map(cached).collect()
-}
-
-/// A lockfile with one target, whose backend is not known yet.
-fn lockfile_of(pins: Vec<Pinned>, channel: &Channel, target: &Target, python: &Version) -> Lockfile {
-    let mut packages: Vec<LockedPackage> = pins
-        .into_iter()
-        .map(|pin| LockedPackage {
-            name: pin.name,
-            version: pin.version,
-            marker: MarkerTree::TRUE,
-            requires_python: None,
-            dependencies: Vec::new(),
-            wheels: match pin.files {
-                Files::Wheels(wheels) => wheels,
-                Files::Digests(_) => Vec::new(),
-            },
-        })
-        .collect();
-    packages.sort_by(|left, right| (&left.name, &left.version).cmp(&(&right.name, &right.version)));
-    Lockfile {
-        head: String::new(),
-        channel: channel.clone(),
-        requirements: Vec::new(),
-        targets: vec![LockedTarget {
-            target: *target,
-            python_full_version: python.clone(),
-            python_boundaries: Vec::new(),
-            backend: Backend::Cpu,
-            python_pinned: false,
-        }],
-        packages,
-        requires_python: None,
-        settings: Settings::default(),
     }
 }
