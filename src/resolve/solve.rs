@@ -14,11 +14,21 @@ use crate::index::IndexFile;
 use crate::pep::{ExtraName, PackageName, Version, VersionOrUrl};
 use crate::policy::Versions;
 
+/// The request with its rules in one order, whatever order they were given in: they are told in it.
+fn in_order(request: &Request) -> Request {
+    let mut request = request.clone();
+    for rules in [&mut request.constraints, &mut request.overrides] {
+        rules.sort_by_cached_key(ToString::to_string);
+    }
+    request
+}
+
 /// Resolves the requirements for every target.
 ///
 /// The first target that has no answer fails the whole, unless it is optional: then it is left out, as long as some
 /// target has an answer.
 pub fn resolve(request: &Request, source: &dyn PackageSource) -> Result<Resolutions, ResolveError> {
+    let request = &in_order(request);
     let targets = ordered(&request.targets)?;
     let named = request.requirements.iter().chain(&request.constraints);
     for requirement in named.chain(&request.overrides) {
