@@ -56,6 +56,7 @@ impl Download<'_> {
                 expected: self.wanted.digest,
                 actual,
                 kept: self.part.set_aside()?.into(),
+                blame: None,
             });
         }
     }

@@ -53,6 +53,9 @@ pub enum Error {
         actual: WheelDigest,
         /// Where the bytes are kept.
         kept: Box<Path>,
+        /// What the index says by now, where it was asked.
+        #[source]
+        blame: Option<Cause>,
     },
     /// The server has a file of another size under this name; it was not downloaded.
     #[error("{file} has {actual} bytes at {url}, expected {expected}")]

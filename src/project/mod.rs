@@ -19,6 +19,7 @@ use crate::python::Finder;
 use crate::store::Store;
 
 pub mod activate;
+mod blame;
 pub mod choice;
 pub mod export;
 pub mod from;

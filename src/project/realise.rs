@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
-use super::Project;
 use super::network::{Network, NetworkError};
 use super::plan::{Plan, PlanError};
+use super::{Project, blame};
 use crate::cache::Cache;
 use crate::config::{self, ConfigError};
 use crate::env::build::{BuildError, build};
@@ -133,7 +133,9 @@ pub(super) fn fetch_wheels(
         ready,
         ..FetchOptions::default()
     };
-    Fetcher::new(&network.http, &network.cache).fetch_all(&wanted, &options, reporter)
+    Fetcher::new(&network.http, &network.cache)
+        .fetch_all(&wanted, &options, reporter)
+        .map_err(|error| blame::judged(error, network, selected))
 }
 
 impl Project<'_> {

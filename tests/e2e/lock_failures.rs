@@ -200,3 +200,48 @@ fn an_index_that_contradicts_its_own_digests() {
         &["sympy-1.14.0-py3-none-any.whl has the SHA-256", "index page states"],
     );
 }
+
+#[test]
+fn a_wheel_that_is_not_the_locked_one_is_blamed_on_whoever_is_wrong() {
+    let torch = |text: &str| {
+        Wheel::new("torch", "2.7.0+cpu")
+            .tag("cp311-cp311-manylinux_2_28_x86_64")
+            .file("torch/version.py", text)
+    };
+    let world = World::new();
+    let first = world.server().offer(Shelf::Channel("cpu"), torch("a = 1\n"));
+    lock(&world, &["torch==2.7.0"]).ok();
+    let fetch = |parts: &[&str]| {
+        let parts = [
+            &[
+                "torch-2.7.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl",
+                first.sha256.as_str(),
+            ],
+            parts,
+        ]
+        .concat();
+        assert_error(world.flambeau(&["fetch", "--channel", "cpu"]), 3, &parts);
+    };
+    // The index stands by what it said.
+    let file = "torch-2.7.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl$";
+    world.server().fault(Fault::on(file, Action::Flip(40)));
+    fetch(&["the file on the server is not the one that the index lists"]);
+    world.server().clear_faults();
+    // The file was replaced, and the index says so.
+    let second = world.server().offer(Shelf::Channel("cpu"), torch("a = 2\n"));
+    fetch(&[
+        "the index now states the digest of what arrived",
+        "flambeau lock --upgrade",
+    ]);
+    // It says nothing.
+    world.server().configure(|options| options.digests = false);
+    fetch(&["the index states no digest for it"]);
+    world.server().configure(|options| options.digests = true);
+    // It is wrong about what it has.
+    world.server().fault(Fault::on(file, Action::Flip(40)));
+    fetch(&[
+        "the index states a third digest",
+        second.sha256.as_str(),
+        "it is wrong about its own file",
+    ]);
+}

@@ -184,6 +184,11 @@ impl Sources {
         self.page_by(name, Index::page)
     }
 
+    /// The page of `name` as its one place has it now.
+    pub fn current_page(&self, name: &PackageName) -> Result<Option<Arc<ProjectPage>>, Error> {
+        self.page_by(name, Index::current_page)
+    }
+
     fn page_by(
         &self,
         name: &PackageName,
