@@ -3,7 +3,7 @@
 //! They are those of the repository's `lockfiles/` folder, so a `build` in an empty folder needs no resolution and
 //! gives the same keys everywhere. A project gets its own copy, which it may change as it likes.
 //! Refuses: to stand in where an index is replaced (a mirror, another package index): what that one offers may differ,
-//! so it is asked. Without a network there is nobody to ask.
+//! so it is asked.
 
 use super::Project;
 use super::lockfiles::{LockfileError, ReadLockfile};
@@ -27,7 +27,7 @@ impl Project<'_> {
         let replaced = config.index_url.is_some()
             || config.replaced_channel_index(channel).is_some()
             || REPLACING.iter().any(|name| self.vars.os(name).is_some());
-        if replaced && !config.offline {
+        if replaced {
             return None;
         }
         let name = channel.lockfile_name();
