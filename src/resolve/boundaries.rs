@@ -1,8 +1,8 @@
-//! At which patch levels of a Python minor version a marker changes its value.
+//! At which patch levels of a Python minor version a marker changes its value, or a package stops being allowed.
 
 use std::collections::BTreeSet;
 
-use crate::pep::{CanonicalMarkerValueVersion, ExtraName, MarkerTree, MarkerTreeKind, Version};
+use crate::pep::{CanonicalMarkerValueVersion, ExtraName, MarkerTree, MarkerTreeKind, Version, VersionSpecifiers};
 use crate::target::Target;
 
 /// Adds to `found` every patch level of `target`'s Python at which `marker` changes its value, given that the extras
@@ -26,6 +26,19 @@ pub(super) fn collect(found: &mut BTreeSet<Version>, marker: MarkerTree, extras:
             found.insert(Version::new([3, u64::from(target.python.minor), patch]));
         }
     }
+}
+
+/// Adds to `found` every patch level of `target`'s Python at which a `Requires-Python` starts or ceases to allow it: a
+/// host on the other side of it must not install what was chosen.
+pub(super) fn collect_python(found: &mut BTreeSet<Version>, python: &VersionSpecifiers, target: &Target) {
+    let minor = target.python.minor;
+    let patches: BTreeSet<u64> = python
+        .iter()
+        .flat_map(|specifier| separated(std::ops::Bound::Included(specifier.version()), minor))
+        .collect();
+    let full = |patch: u64| Version::new([3, u64::from(minor), patch]);
+    let changes = |patch: &u64| python.contains(&full(patch - 1)) != python.contains(&full(*patch));
+    found.extend(patches.into_iter().filter(changes).map(full));
 }
 
 /// The patch levels (from 1 on) that a comparison in `marker` may separate from the one below.
@@ -75,6 +88,27 @@ fn separated(bound: std::ops::Bound<&Version>, minor: u8) -> impl Iterator<Item 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_python_that_a_package_does_not_allow_is_a_boundary() {
+        let rows: [(&str, &[&str]); 8] = [
+            (">=3.11.5", &["3.11.5"]),
+            (">3.11.5", &["3.11.6"]),
+            (">=3.9, !=3.11.2", &["3.11.2", "3.11.3"]),
+            (">=3.9, <3.11.4", &["3.11.4"]),
+            ("~=3.11.4", &["3.11.4"]),
+            (">=3.11", &[]),
+            (">=3.9.0", &[]),
+            (">=3.9, !=3.10.2", &[]),
+        ];
+        let target: Target = "cp311-linux_x86_64".parse().expect("a target");
+        for (python, expected) in rows {
+            let mut found = BTreeSet::new();
+            collect_python(&mut found, &python.parse().expect("specifiers"), &target);
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected, "{python}");
+        }
+    }
 
     #[test]
     fn only_patch_levels_that_change_a_value_count() {

@@ -186,8 +186,8 @@ pub struct Resolution {
     pub target: Target,
     /// The full Python version that markers were evaluated with.
     pub python_full_version: Version,
-    /// Patch levels of the target's Python at which a marker that was looked at changes its value, sorted: at
-    /// `3.11.3`, 3.11.2 and 3.11.3 disagree.
+    /// Patch levels of the target's Python at which a marker that was looked at changes its value, or a chosen package
+    /// starts or ceases to allow it, sorted: at `3.11.3`, 3.11.2 and 3.11.3 disagree.
     pub python_boundaries: Vec<Version>,
     /// The chosen packages, sorted by name.
     pub packages: Vec<Resolved>,

@@ -184,6 +184,9 @@ fn solve(provider: &Provider<'_>, request: &Request, wanted: &Wanted) -> Result<
         for requirement in &metadata.requires_dist {
             boundaries::collect(&mut boundaries, requirement.marker, &package.extras, &wanted.target);
         }
+        if let Some(python) = &metadata.requires_python {
+            boundaries::collect_python(&mut boundaries, python, &wanted.target);
+        }
         packages.push(package);
     }
     warnings.extend(passed_over(provider, &packages));
