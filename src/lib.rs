@@ -11,6 +11,7 @@
 
 pub mod backend;
 pub mod cache;
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod digest;
