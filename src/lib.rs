@@ -32,6 +32,7 @@ pub mod progress;
 pub mod project;
 pub mod python;
 pub mod relpath;
+pub mod requirement;
 pub mod resolve;
 pub mod store;
 pub mod target;

@@ -27,7 +27,7 @@ pub(super) struct BuildArgs {
     #[command(flatten)]
     pub(super) choice: ChoiceArgs,
     #[command(flatten)]
-    from: FromArgs,
+    pub(super) from: FromArgs,
     /// Leave .venv as it is
     #[arg(long)]
     no_activate: bool,

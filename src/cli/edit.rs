@@ -34,9 +34,12 @@ pub(super) struct InitArgs {
 /// Arguments of `add`.
 #[derive(Debug, Args)]
 pub(super) struct AddArgs {
-    /// Requirements (PEP 508); one for a package that is required already takes that one's place
+    /// Requirements (PEP 508, or the path or URL of a wheel); one for a package that is required already takes that one's place
     #[arg(value_name = "REQ", required = true)]
     requirements: Vec<String>,
+    /// Local wheels outside the project's folder may be read
+    #[arg(long)]
+    pub(super) allow_path: bool,
     #[command(flatten)]
     shared: Shared,
 }
@@ -64,7 +67,11 @@ pub(super) fn init(args: &InitArgs, context: &Context<'_>) -> VerbResult {
 }
 
 pub(super) fn add(args: &AddArgs, context: &Context<'_>) -> VerbResult {
-    run(&args.shared, &context.project().edit_add(&args.requirements)?, context)
+    run(
+        &args.shared,
+        &context.project().edit_add(&lock::given(&args.requirements, context)?)?,
+        context,
+    )
 }
 
 pub(super) fn remove(args: &RemoveArgs, context: &Context<'_>) -> VerbResult {

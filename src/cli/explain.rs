@@ -6,7 +6,7 @@
 
 use std::error::Error as StdError;
 
-use super::explain_from::{export, foreign, from};
+use super::explain_from::{direct, export, foreign, from, reference, wheel_of_sources};
 use crate::config::{ConfigError, ListError};
 use crate::env::build::BuildError;
 use crate::env::bytecode::BytecodeError;
@@ -31,6 +31,7 @@ use crate::project::plan::PlanError;
 use crate::project::realise::RealiseError;
 use crate::project::relock::RelockError;
 use crate::python;
+use crate::requirement::SyntaxError;
 use crate::resolve::{Exclusion, MergeError, NoUploadTimes, ResolveError};
 use crate::store::StoreError;
 use crate::ui::human_bytes;
@@ -137,6 +138,10 @@ fn realise(error: &RealiseError) -> Option<Advice> {
         RealiseError::Plan(inner) => plan(inner),
         RealiseError::Config(inner) => config(inner),
         RealiseError::Store(inner) => store(inner),
+        RealiseError::Outside { .. } => Some(advice(
+            Kind::User,
+            ["--allow-path allows wheels from anywhere on this machine"],
+        )),
         RealiseError::Network(inner) => network(inner),
         RealiseError::Tree(inner) => tree(inner),
         RealiseError::Build(inner) => build(inner),
@@ -187,6 +192,7 @@ fn relock(error: &RelockError) -> Option<Advice> {
             ["name one that is there, or leave them all out with --no-extras"],
         )),
         RelockError::List(_) => Some(advice(Kind::User, ["correct it in pyproject.toml"])),
+        RelockError::Direct { source, .. } => direct(source),
         RelockError::Resolve { .. } | RelockError::Merge(_) | RelockError::Index { .. } => None,
     }
 }
@@ -248,6 +254,10 @@ pub(super) fn lockfile(error: &LockfileError) -> Option<Advice> {
         } => Some(advice(Kind::User, ["use the newer flambeau that wrote it"])),
         LockfileError::Keys { .. } => Some(advice(Kind::User, ["`flambeau lock` writes it anew"])),
         LockfileError::Select { .. } => None,
+        LockfileError::Requirement {
+            source: SyntaxError::Sources(sources),
+            ..
+        } => Some((Kind::User, wheel_of_sources(sources))),
         LockfileError::Requirement { .. } => Some(advice(
             Kind::User,
             ["requirements are written as PEP 508 has it, e.g. `torch==2.7.0`"],
@@ -259,6 +269,7 @@ fn manifest(error: &ManifestError) -> Option<Advice> {
     match error {
         ManifestError::Path(inner) => files(inner),
         ManifestError::Lockfile(inner) => lockfile(inner),
+        ManifestError::Reference(inner) => Some(reference(inner)),
         ManifestError::Exists(_) => Some(advice(Kind::User, ["`flambeau add REQ` adds requirements to it"])),
         ManifestError::Dynamic(_) => Some(advice(
             Kind::User,
@@ -447,10 +458,19 @@ fn requests(error: &http::Error) -> Advice {
 
 fn resolving(error: &ResolveError) -> Advice {
     match error {
-        ResolveError::DirectUrl { .. } => advice(Kind::User, ["name the package and its version instead"]),
+        ResolveError::DirectUrl { .. } => {
+            advice(Kind::User, ["require it instead, or name the package and its version"])
+        }
         ResolveError::NoWheels { .. } => advice(
             Kind::User,
             ["`pip wheel PACKAGE` makes a wheel of it, which a private index can serve"],
+        ),
+        ResolveError::NotUnderstood { .. } => {
+            advice(Kind::User, ["leave it out, or name an index that has other files"])
+        }
+        ResolveError::NoFiles { .. } => advice(
+            Kind::User,
+            ["check the name, and whether a login page answers in place of the index (--index-url, PIP_INDEX_URL)"],
         ),
         ResolveError::NoVersion { .. } => advice(Kind::User, ["ask for a version that is there"]),
         ResolveError::Excluded { why, .. } => excluding(why),
@@ -475,9 +495,11 @@ fn excluding(why: &Exclusion) -> Advice {
             Kind::User,
             ["name a later moment with --exclude-newer, or end it with `--exclude-newer none`"],
         ),
-        Exclusion::DirectUrl(_) | Exclusion::OtherMetadata(_) | Exclusion::BadMetadata(_) => {
-            advice(Kind::User, ["ask for another version"])
-        }
+        Exclusion::DirectUrl(_) => advice(
+            Kind::User,
+            ["require the very same URL yourself, or ask for another version"],
+        ),
+        Exclusion::OtherMetadata(_) | Exclusion::BadMetadata(_) => advice(Kind::User, ["ask for another version"]),
     }
 }
 
@@ -502,7 +524,7 @@ fn interpreters(error: &python::Error) -> Advice {
 }
 
 /// Advice by the system's error number.
-fn files(error: &PathError) -> Option<Advice> {
+pub(super) fn files(error: &PathError) -> Option<Advice> {
     use std::io::ErrorKind;
     let hint = match error.source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {

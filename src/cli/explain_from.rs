@@ -1,13 +1,15 @@
 //! What to do next where a file of another tool (`--from`) cannot be installed from, or a file for other tools
 //! (`export`) cannot be made.
 
-use super::explain::{Advice, advice, lockfile, network, plan};
+use super::explain::{Advice, advice, files, lockfile, network, plan};
 use crate::error::Kind;
 use crate::lockfile::foreign::{ForeignError, LineProblem, SourceForm};
+use crate::project::direct::DirectError;
 use crate::project::export::ExportError;
 use crate::project::from::FromError;
 use crate::project::lockfiles::LockfileError;
 use crate::project::plan::PlanError;
+use crate::requirement::{ReferenceError, Sources};
 
 pub(super) fn export(error: &ExportError) -> Option<Advice> {
     match error {
@@ -43,6 +45,79 @@ pub(super) fn from(error: &FromError) -> Option<Advice> {
         FromError::Backend(_) => Some(advice(Kind::Network, ["name the channel with --channel"])),
         FromError::Foreign { .. } | FromError::Index { .. } => None,
     }
+}
+
+/// What to do about a wheel that a requirement names by URL or path.
+pub(super) fn direct(error: &DirectError) -> Option<Advice> {
+    match error {
+        DirectError::Reference(inner) => Some(reference(inner)),
+        DirectError::TwoFiles { .. } => Some(advice(Kind::User, [])),
+        DirectError::Outside { .. } => Some(advice(
+            Kind::User,
+            ["--allow-path allows wheels from anywhere on this machine, or move it into the project"],
+        )),
+        DirectError::Missing { .. } => Some(advice(
+            Kind::User,
+            ["relative paths are seen from the project's folder"],
+        )),
+        DirectError::Digest { .. } => Some(advice(
+            Kind::Integrity,
+            ["if the file is right, correct the digest in the requirement"],
+        )),
+        DirectError::Unusable { .. } => Some(advice(Kind::User, ["name another wheel"])),
+        DirectError::Index { .. } => None,
+        DirectError::Family { .. } => Some(advice(
+            Kind::User,
+            [
+                "name a version, so that the channel's own wheel is taken",
+                "`--channel pip` takes builds of torch that are no channel's",
+            ],
+        )),
+        DirectError::OtherChannel { found, .. } => Some((
+            Kind::User,
+            vec![format!(
+                "lock it with `--channel {found}`, which takes all of torch from there"
+            )],
+        )),
+        DirectError::Path(inner) => files(inner),
+        DirectError::Fetch { .. } => Some(advice(Kind::Network, ["check the URL in the requirement"])),
+    }
+}
+
+/// What to do about a requirement by URL or path that cannot be locked.
+pub(super) fn reference(error: &ReferenceError) -> Advice {
+    match error {
+        ReferenceError::Sources { sources, .. } => (Kind::User, wheel_of_sources(sources)),
+        ReferenceError::Login { .. } => advice(
+            Kind::User,
+            ["download the wheel and name its path, or serve it from an index of `[[tool.flambeau.index]]`"],
+        ),
+        ReferenceError::Variable { .. } => advice(
+            Kind::User,
+            ["a path that starts with `./` is seen from the project's folder"],
+        ),
+        _ => advice(
+            Kind::User,
+            ["write it as `name @ https://…/x.whl#sha256=…` or `name @ ./dist/x.whl`"],
+        ),
+    }
+}
+
+/// How to come by a wheel of sources.
+pub(super) fn wheel_of_sources(sources: &Sources) -> Vec<String> {
+    let mut place = sources.place();
+    if let Sources::Archive(_) | Sources::Folder(_) = sources {
+        place = place.split('#').next().unwrap_or(place);
+    }
+    let mut hints = vec![format!(
+        "`pip wheel --no-deps -w dist \"{place}\"` makes a wheel of it, and `flambeau add ./dist/….whl` requires that"
+    )];
+    if let Sources::Folder(path) = sources {
+        hints.push(format!(
+            "or `[tool.flambeau] editable = [\"{path}\"]` puts its code on the path"
+        ));
+    }
+    hints
 }
 
 pub(super) fn foreign(error: &ForeignError) -> Advice {

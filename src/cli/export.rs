@@ -12,7 +12,7 @@ use crate::backend::Channel;
 use crate::fsx;
 use crate::gpu::LiveHost;
 use crate::lockfile::Origin;
-use crate::project::export::requirements;
+use crate::project::export::{moved, requirements};
 use crate::project::plan::{PlanOptions, target_for};
 use crate::target::Target;
 
@@ -56,9 +56,13 @@ pub(super) fn run(args: &ExportArgs, context: &Context<'_>) -> VerbResult {
     let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
     let channel = chosen.channel;
     let (mut read, _, warnings) = project.current_lockfile(&channel, PlanOptions { locked: true })?;
+    context.warn_of(&read);
     for warning in &warnings {
         context.ui.warning(warning);
     }
+    let folder = args.output.as_deref().and_then(std::path::Path::parent);
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+    read.lockfile = moved(&read, folder.unwrap_or(std::path::Path::new(".")));
     let wanted = context.config.python.as_ref().map(|python| &python.value);
     let fits = |interpreter: &crate::python::Interpreter| target_for(&read.lockfile, interpreter).is_ok();
     let (target, text, packages) = match args.format {
@@ -103,7 +107,7 @@ fn warn_of_local_wheels(lockfile: &crate::lockfile::Lockfile, context: &Context<
         if let Origin::Path(path) = &wheel.origin {
             let file = &wheel.file;
             context.ui.warning(&format!(
-                "{file} is a local wheel: other tools look for {path} beside the file"
+                "{file} is a local wheel: other tools look for it at {path}, seen from the file's folder"
             ));
         }
     }

@@ -19,7 +19,7 @@ pub(super) struct FetchArgs {
     #[command(flatten)]
     pub(super) choice: ChoiceArgs,
     #[command(flatten)]
-    from: FromArgs,
+    pub(super) from: FromArgs,
     /// Every target of every lockfile
     #[arg(long, conflicts_with = "from")]
     all: bool,
@@ -47,6 +47,7 @@ pub(super) fn run(args: &FetchArgs, context: &Context<'_>) -> VerbResult {
     let mut channel = None;
     if args.all {
         for (_, read) in project.all_lockfiles()? {
+            context.warn_of(&read);
             let targets = read.lockfile.targets.iter().map(|locked| locked.target).collect();
             jobs.push((read, targets));
         }
@@ -73,6 +74,7 @@ pub(super) fn run(args: &FetchArgs, context: &Context<'_>) -> VerbResult {
         for warning in &warnings {
             context.ui.warning(warning);
         }
+        context.warn_of(&lockfile);
         channel = Some(chosen.channel);
         jobs.push((lockfile, args.target.clone()));
     }

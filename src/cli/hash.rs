@@ -23,7 +23,7 @@ pub(super) struct HashArgs {
     #[command(flatten)]
     pub(super) choice: ChoiceArgs,
     #[command(flatten)]
-    from: FromArgs,
+    pub(super) from: FromArgs,
     /// The keys of every lockfile and target
     #[arg(long, conflicts_with = "from")]
     all: bool,
@@ -74,12 +74,15 @@ fn locked(target: Option<Target>, context: &Context<'_>) -> Result<One, Failure>
     let project = context.project();
     let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
     let Some(target) = target else {
-        return Ok(One::of(&project.plan(chosen, PlanOptions { locked: true })?));
+        let plan = project.plan(chosen, PlanOptions { locked: true })?;
+        context.warn_of(&plan.lockfile);
+        return Ok(One::of(&plan));
     };
     let channel = chosen.channel;
     let read = project.read_lockfile(&channel)?.ok_or_else(|| PlanError::NoLockfile {
         path: project.lockfile_path(&channel),
     })?;
+    context.warn_of(&read);
     One::for_target(&read, target)
 }
 
@@ -128,6 +131,7 @@ fn all_keys(context: &Context<'_>) -> Result<BTreeMap<String, BTreeMap<String, E
     }
     let mut all = BTreeMap::new();
     for (name, read) in lockfiles {
+        context.warn_of(&read);
         let keys = keys_of(&read)?
             .into_iter()
             .map(|(target, key)| (target.to_string(), key))

@@ -15,9 +15,10 @@ use crate::gpu::LiveHost;
 use crate::pep::{ExtraName, GroupName, PackageName};
 use crate::policy::{Cutoff, InvalidCutoff, PreReleases, Versions};
 use crate::project::Project;
-use crate::project::lockfiles::{ReadLockfile, keys_of};
+use crate::project::lockfiles::{LockfileError, ReadLockfile, keys_of};
 use crate::project::plan::PlanError;
 use crate::project::relock::{LockRequest, RelockError, ResolvedLock};
+use crate::requirement;
 use crate::resolve::Upgrade;
 use crate::target::{Platform, PythonMinor};
 use url::Url;
@@ -26,7 +27,7 @@ use url::Url;
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct LockArgs {
-    /// Requirements (PEP 508), which hold from now on [default: the project's, else those of the lockfile, else
+    /// Requirements (PEP 508, or the path or URL of a wheel), which hold from now on [default: the project's, else those of the lockfile, else
     /// torch==2.7.0 and torchvision==0.22.0]
     #[arg(value_name = "REQ")]
     requirements: Vec<String>,
@@ -80,6 +81,9 @@ pub(super) struct LockArgs {
         "exclude_newer",
     ])]
     check: bool,
+    /// Local wheels outside the project's folder may be read
+    #[arg(long)]
+    pub(super) allow_path: bool,
     /// The package index to use in place of the one that pip uses
     #[arg(long, value_name = "URL")]
     index_url: Option<Url>,
@@ -138,7 +142,7 @@ pub(super) fn run(args: &LockArgs, context: &Context<'_>) -> VerbResult {
         )
     });
     let request = LockRequest {
-        requirements: args.requirements.clone(),
+        requirements: given(&args.requirements, context)?,
         pythons: args.python.clone(),
         platforms: args.platform.clone(),
         upgrade,
@@ -152,6 +156,19 @@ pub(super) fn run(args: &LockArgs, context: &Context<'_>) -> VerbResult {
     let (document, text) = write_all(resolved, context)?;
     context.ui.result(&document, &text);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Requirements of the command line as the project holds them: local wheels are seen from its folder.
+pub(super) fn given(requirements: &[String], context: &Context<'_>) -> Result<Vec<String>, LockfileError> {
+    // A current folder that is gone has no wheels.
+    let cwd = std::env::current_dir().unwrap_or_else(|_| context.config.project.clone());
+    let given = |text: &String| {
+        requirement::given(text, &cwd, &context.config.project).map_err(|source| LockfileError::Requirement {
+            text: requirement::shown(text),
+            source,
+        })
+    };
+    requirements.iter().map(given).collect()
 }
 
 /// Resolves the lockfiles of all channels; nothing is written yet, so that one failure leaves every file as it is.
@@ -282,6 +299,7 @@ fn check(channels: &[Channel], project: &Project<'_>, context: &Context<'_>) -> 
         let Some(read) = read else {
             return Err(PlanError::NoLockfile { path }.into());
         };
+        context.warn_of(&read);
         let differences = project.staleness(channel, &read)?;
         if !differences.is_empty() {
             return Err(PlanError::Stale { path, differences }.into());

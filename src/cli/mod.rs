@@ -18,6 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{Config, Overrides, Vars};
 use crate::error::{Failure, Kind};
 use crate::project::Project;
+use crate::project::lockfiles::ReadLockfile;
 use crate::ui::{ProgressMode, Ui, UiOptions};
 
 mod activate;
@@ -173,6 +174,18 @@ impl Command {
             Self::Run(args) => Some(&args.choice),
         }
     }
+
+    /// Whether `--allow-path` was given.
+    fn allow_path(&self) -> bool {
+        match self {
+            Self::Add(args) => args.allow_path,
+            Self::Lock(args) => args.allow_path,
+            Self::Fetch(args) => args.from.allow_path,
+            Self::Build(args) => args.from.allow_path,
+            Self::Hash(args) => args.from.allow_path,
+            _ => false,
+        }
+    }
 }
 
 /// What a verb works with.
@@ -188,6 +201,13 @@ impl<'a> Context<'a> {
             config: self.config,
             vars: self.vars,
             reporter: self.ui,
+        }
+    }
+
+    /// Says what is odd about a lockfile that was read.
+    fn warn_of(&self, read: &ReadLockfile) {
+        for warning in &read.warnings {
+            self.ui.warning(&format!("{}: {warning}", read.path.display()));
         }
     }
 }
@@ -282,7 +302,9 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
 }
 
 fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
-    let config = cli.globals.config(cli.command.choice(), vars)?;
+    let config = cli
+        .globals
+        .config((cli.command.choice(), cli.command.allow_path()), vars)?;
     let context = Context {
         config: &config,
         vars,
@@ -306,7 +328,7 @@ fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
 }
 
 impl Globals {
-    fn config(&self, choice: Option<&ChoiceArgs>, vars: &Vars) -> Result<Config, Failure> {
+    fn config(&self, (choice, allow_path): (Option<&ChoiceArgs>, bool), vars: &Vars) -> Result<Config, Failure> {
         let cwd = match (std::env::current_dir(), &self.project) {
             (Ok(cwd), _) => cwd,
             // A deleted current folder does not matter to those who name the project's.
@@ -332,6 +354,7 @@ impl Globals {
             python: choice.and_then(|choice| choice.python.clone()),
             index_url: choice.and_then(|choice| choice.index_url.clone()),
             link_mode: choice.and_then(|choice| choice.link_mode),
+            allow_path,
         };
         Ok(Config::load(&overrides, vars, &cwd)?)
     }

@@ -43,9 +43,9 @@ pub(super) struct FromArgs {
     /// With --from: this dependency group of the file too
     #[arg(long, value_name = "NAME", requires = "from")]
     group: Vec<GroupName>,
-    /// With --from: wheels outside the file's folder may be read
-    #[arg(long, requires = "from")]
-    allow_path: bool,
+    /// Local wheels outside the project's folder (with --from: the file's) may be read
+    #[arg(long)]
+    pub allow_path: bool,
 }
 
 impl FromArgs {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use toml::{Table, Value};
 
 use crate::pep::{ExtraName, GroupName, PackageName, Requirement};
+use crate::requirement;
 
 /// Why a list cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -190,11 +191,13 @@ impl Lists {
         for entry in entries {
             match (entry, kind) {
                 (Value::String(text), _) => {
-                    let requirement: Requirement = text.parse().map_err(|error| {
-                        let error: <Requirement as std::str::FromStr>::Err = error;
-                        bad(entry, error.to_string().lines().next().unwrap_or_default().to_owned())
-                    })?;
-                    self.take(kind, &requirement, text, open, found)?;
+                    let read = requirement::parse(text).map_err(|error| bad(entry, error.to_string()))?;
+                    let text = if requirement::is_relative(&read) {
+                        requirement::text(&read)
+                    } else {
+                        text.clone()
+                    };
+                    self.take(kind, &read, &text, open, found)?;
                 }
                 (Value::Table(table), Kind::Group) => match included(table) {
                     Some(other) => self.collect(kind, &other, open, found)?,

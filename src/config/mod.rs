@@ -112,6 +112,8 @@ pub struct Overrides {
     pub index_url: Option<Url>,
     /// `--link-mode`.
     pub link_mode: Option<LinkMode>,
+    /// `--allow-path`.
+    pub allow_path: bool,
 }
 
 /// Everything configured. Paths are absolute.
@@ -168,6 +170,8 @@ pub struct Config {
     pub keep_wheels: bool,
     /// How to link, where it is not the composition rule's choice.
     pub link_mode: Option<LinkMode>,
+    /// Whether local wheels may be read from outside the project's folder.
+    pub allow_path: bool,
     /// When a build is durable.
     pub sync: Sync,
     backends: [Vec<Channel>; 3],
@@ -255,6 +259,7 @@ impl Config {
             editable: ours.editable.iter().map(in_project).collect(),
             keep_wheels: ours.keep_wheels.unwrap_or(true),
             link_mode: overrides.link_mode.or(ours.link_mode),
+            allow_path: overrides.allow_path,
             sync: ours.sync.unwrap_or_default(),
             backends: [ours.backends.cuda, ours.backends.rocm, ours.backends.cpu],
             channels: ours.channels,

@@ -14,8 +14,9 @@ use super::lists::Lists;
 use super::{LinkMode, Sync};
 use crate::backend::{Backend, Channel, Preference};
 use crate::fsx::{PathError, read_if_exists};
-use crate::pep::{Requirement, VersionSpecifiers};
+use crate::pep::VersionSpecifiers;
 use crate::policy::{Cutoff, PreReleases, Versions};
+use crate::requirement;
 use crate::target::{Platform, PythonMinor};
 
 /// Why `pyproject.toml` cannot be used.
@@ -180,15 +181,17 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Document, PyprojectError>
 
 fn requirements<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let items = Vec::<String>::deserialize(deserializer)?;
-    for item in &items {
-        item.parse::<Requirement>().map_err(|error| {
-            // The parser's message spans several lines, with a caret; its first line says it.
-            let why = error.to_string();
-            let why = why.lines().next().unwrap_or_default();
-            serde::de::Error::custom(format_args!("`{item}` is no requirement: {why}"))
-        })?;
-    }
-    Ok(items)
+    let read = |item: String| match requirement::parse(&item) {
+        // Other tools read the lockfile too: it says what is meant.
+        Ok(found) if requirement::is_relative(&found) => Ok(requirement::text(&found)),
+        Ok(found) if requirement::is_direct(&found) && !item.contains('@') => Ok(requirement::text(&found)),
+        Ok(_) => Ok(item),
+        Err(why) => Err(serde::de::Error::custom(format_args!(
+            "`{}` is no requirement: {why}",
+            requirement::shown(&item)
+        ))),
+    };
+    items.into_iter().map(read).collect()
 }
 
 fn some_requirements<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {

@@ -58,6 +58,16 @@ impl MetadataStore {
         Ok(metadata)
     }
 
+    /// The metadata of a listed wheel where this machine has it: kept under its digest, or inside a cached wheel.
+    pub fn kept(&self, file: &IndexFile) -> Result<Option<Arc<CoreMetadata>>, Error> {
+        let Some(digest) = &file.digest else { return Ok(None) };
+        let stored = self.cache.metadata_path(digest).is_file();
+        if stored || self.cache.find_wheel(digest, &file.file, file.size)?.is_some() {
+            return self.get(file).map(Some);
+        }
+        Ok(None)
+    }
+
     fn stored_or_fetched(&self, file: &IndexFile) -> Result<CoreMetadata, Error> {
         let understood = |bytes: &[u8]| parse(bytes, &file.file, &file.filename);
         if let Some(digest) = &file.digest {
@@ -192,6 +202,16 @@ fn inside(name: &str, reader: &impl ReadAt, file: &IndexFile) -> Result<Vec<u8>,
         file: name.to_owned(),
         source: source.into(),
     })
+}
+
+/// The bytes of METADATA inside a wheel, which are kept nowhere.
+pub fn of_archive(reader: &impl ReadAt, file: &IndexFile) -> Result<Vec<u8>, Error> {
+    inside(&file.file, reader, file)
+}
+
+/// Reads METADATA; name and version are checked against the wheel's file name.
+pub fn read(bytes: &[u8], file: &IndexFile) -> Result<CoreMetadata, Error> {
+    Ok(parse(bytes, &file.file, &file.filename)?)
 }
 
 fn open(path: &Path) -> Result<LocalFile, Error> {

@@ -6,13 +6,14 @@
 //! Goals, in this order: complete (every wheel a declared target could use, each with its digest), checkable without
 //! network, the same behind every mirror, small differences between versions, byte-reproducible.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::backend::{Backend, Channel, is_family};
 use crate::digest::WheelDigest;
 use crate::pep::{
     BuildTag, MarkerTree, PackageName, TagCompatibility, TagPriority, Tags, Version, VersionSpecifiers, WheelFilename,
 };
+use crate::requirement;
 use crate::target::{PythonMinor, Target};
 
 pub mod foreign;
@@ -101,7 +102,7 @@ pub enum Origin {
     Index,
     /// A URL: a channel's canonical one, or what another tool wrote.
     Url(url::Url),
-    /// A file beside the lockfile, relative to its folder.
+    /// A file on this machine: absolute, or relative to the lockfile's folder.
     Path(String),
 }
 
@@ -177,7 +178,10 @@ impl Lockfile {
     /// tools can install from it: some wheel of a package that no channel offers has one, and none lacks it.
     #[must_use]
     pub fn has_urls(&self) -> bool {
-        let from_index = |package: &&LockedPackage| self.channel.is_pip() || !is_family(&package.name);
+        let direct = self.direct();
+        let from_index = |package: &&LockedPackage| {
+            (self.channel.is_pip() || !is_family(&package.name)) && !direct.contains(&package.name)
+        };
         let mut wheels = self
             .packages
             .iter()
@@ -185,6 +189,16 @@ impl Lockfile {
             .flat_map(|package| &package.wheels)
             .peekable();
         wheels.peek().is_some() && wheels.all(|wheel| matches!(wheel.origin, Origin::Url(_)))
+    }
+
+    /// The packages of which a requirement names a wheel by URL or path.
+    #[must_use]
+    pub fn direct(&self) -> BTreeSet<PackageName> {
+        let read = self
+            .requirements
+            .iter()
+            .filter_map(|text| requirement::parse(text).ok());
+        read.filter(requirement::is_direct).map(|found| found.name).collect()
     }
 
     /// The entry of `target`, where the file was resolved for it.

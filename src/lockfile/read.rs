@@ -16,6 +16,7 @@ use super::{LockedPackage, LockedTarget, LockedWheel, Lockfile, Origin, Settings
 use crate::backend::{Backend, Channel};
 use crate::digest::{RequirementsDigest, WheelDigest};
 use crate::pep::{MarkerTree, PackageName, Requirement, Version, WheelFilename};
+use crate::requirement;
 use crate::target::Target;
 
 /// A lockfile, and what is worth saying about its text.
@@ -189,8 +190,13 @@ fn read_tool(lockfile: &mut Lockfile, tool: RawTool, warnings: &mut Vec<ReadWarn
     }
     let place = || Place::Tool;
     lockfile.channel = value(&tool.channel, place, "channel")?;
-    for requirement in &tool.requirements {
-        value::<Requirement>(requirement, place, "a requirement")?;
+    for text in &tool.requirements {
+        requirement::parse(text).map_err(|source| ParseError::Value {
+            place: place(),
+            key: "a requirement",
+            value: text.clone(),
+            source: source.into(),
+        })?;
     }
     for requirement in tool.settings.constraints.iter().chain(&tool.settings.overrides) {
         value::<Requirement>(requirement, place, "a constraint or override")?;
@@ -346,15 +352,14 @@ fn wheel(raw: &RawWheel, position: usize, name: &PackageName, version: &Version)
     })
 }
 
-/// What a path means: the package index, or a file under the lockfile's folder; none where it is neither.
+/// What a path means: the package index, or a file on this machine; none where it is neither. Whether that file may be
+/// opened is decided when somebody wants to.
 fn local(path: &str, digest: &WheelDigest, file: &str) -> Option<Origin> {
     if is_index_path(path) {
         return (path == index_path(digest, file)).then_some(Origin::Index);
     }
-    // PEP 751 paths may have either separator; a drive letter or a leading separator makes them absolute.
-    let parts: Vec<&str> = path.split(['/', '\\']).collect();
-    let inside = parts.iter().all(|part| *part != "..") && parts.first().is_some_and(|first| !first.is_empty());
-    (inside && !path.contains(':') && parts.last() == Some(&file)).then(|| Origin::Path(path.to_owned()))
+    // PEP 751 paths may have either separator.
+    (!path.contains([':', '\0']) && last(path) == file).then(|| Origin::Path(path.to_owned()))
 }
 
 pub(super) fn last(path: &str) -> String {

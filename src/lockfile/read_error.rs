@@ -97,8 +97,8 @@ pub enum ParseError {
         /// The file.
         file: String,
     },
-    /// A path that is absolute, leaves the lockfile's folder, or contradicts the wheel's digest or name.
-    #[error("{name}: {file} has the path `{path}`, which is not inside the lockfile's folder")]
+    /// A path that contradicts the wheel's digest or name, or that has a drive letter.
+    #[error("{name}: {file} has the path `{path}`, where it cannot be")]
     Path {
         /// The package.
         name: PackageName,

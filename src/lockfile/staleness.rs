@@ -10,6 +10,7 @@ use super::{Lockfile, Settings};
 use crate::backend::Channel;
 use crate::digest::{Hasher, RequirementsDigest};
 use crate::pep::{Requirement, Version, VersionOrUrl};
+use crate::requirement;
 use crate::target::Target;
 
 /// Something that makes a lockfile stale.
@@ -125,7 +126,7 @@ impl Lockfile {
         let asked: BTreeMap<String, String> = wanted
             .requirements
             .iter()
-            .map(|requirement| (canonical(requirement), requirement.to_string()))
+            .map(|requirement| (canonical(requirement), requirement::text(requirement)))
             .collect();
         for (key, text) in &asked {
             if !locked.contains_key(key) {
@@ -165,8 +166,7 @@ pub fn requirements_digest(requirements: &[String]) -> RequirementsDigest {
 
 /// The canonical form of a requirement; text that is none stands for itself.
 pub(super) fn canonical_text(text: &str) -> String {
-    text.parse::<Requirement>()
-        .map_or_else(|_| text.to_owned(), |requirement| canonical(&requirement))
+    requirement::parse(text).map_or_else(|_| text.to_owned(), |requirement| canonical(&requirement))
 }
 
 /// `name[extra,extra]==1,>0 ; marker`, with normalised names and everything sorted.
@@ -184,9 +184,9 @@ fn canonical(requirement: &Requirement) -> String {
             let specifiers: BTreeSet<String> = specifiers.iter().map(ToString::to_string).collect();
             text.push_str(&specifiers.into_iter().collect::<Vec<_>>().join(","));
         }
-        Some(VersionOrUrl::Url(url)) => {
+        Some(VersionOrUrl::Url(_)) => {
             text.push_str(" @ ");
-            text.push_str(url.raw().as_str());
+            text.push_str(&requirement::place_text(requirement).unwrap_or_default());
         }
     }
     if let Some(marker) = requirement.marker.try_to_string() {

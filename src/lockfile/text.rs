@@ -51,6 +51,16 @@ pub(super) fn index_path(digest: &WheelDigest, file: &str) -> String {
     format!("{CACHE}{digest}/{file}")
 }
 
+/// The `path` of a local wheel, given as seen from the lockfile's folder: never mistaken for one of the package index
+/// (a project may have a folder called `cache`), nor by pip for a name.
+pub(crate) fn local_path(seen: &str) -> String {
+    if is_index_path(seen) || !seen.starts_with(['.', '/']) {
+        format!("./{seen}")
+    } else {
+        seen.to_owned()
+    }
+}
+
 /// Whether `path` looks like the path of a wheel of the package index.
 pub(super) fn is_index_path(path: &str) -> bool {
     path.starts_with(CACHE)

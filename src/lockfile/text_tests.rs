@@ -300,7 +300,7 @@ fn what_cannot_be_verified_or_installed_is_refused() {
     let hashes = format!("hashes = {{ sha256 = \"{SHA}\" }}");
     let wheels = |row: &str| format!("version = \"1.0\"\nwheels = [{{ {row} }}]");
     let path = |path: &str| wheels(&format!("path = {path:?}, {hashes}"));
-    let outside = |path: &str| format!("a: {file} has the path `{path}`, which is not inside the lockfile's folder");
+    let outside = |path: &str| format!("a: {file} has the path `{path}`, where it cannot be");
     let wrong = SHA.replace("e3b0", "0000");
     let cases = [
         (
@@ -364,13 +364,10 @@ fn what_cannot_be_verified_or_installed_is_refused() {
             format!("marker = \"what\"\n{}", wheels(&format!("{url}, {hashes}"))),
             "a: `what` cannot be used as marker".to_owned(),
         ),
-        (path(&format!("/w/{file}")), outside(&format!("/w/{file}"))),
-        (path(&format!("../{file}")), outside(&format!("../{file}"))),
-        (path(&format!("w/../../{file}")), outside(&format!("w/../../{file}"))),
-        (
-            path(&format!("w\\..\\..\\{file}")),
-            outside(&format!("w\\..\\..\\{file}")),
-        ),
+        (path("w/b-1.0-py3-none-any.whl"), {
+            let said = "b-1.0-py3-none-any.whl is listed under a 1.0, which it is no wheel of";
+            said.to_owned()
+        }),
         (path(&format!("C:/w/{file}")), outside(&format!("C:/w/{file}"))),
         (
             path(&format!("../cache/wheels/{wrong}/{file}")),

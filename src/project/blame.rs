@@ -2,10 +2,13 @@
 //!
 //! Nothing is decided by it: a wheel with another digest is never used. It only says what the index states by now.
 
+use std::collections::BTreeSet;
+
 use super::network::Network;
 use crate::digest::WheelDigest;
 use crate::fetch;
 use crate::lockfile::Selected;
+use crate::pep::PackageName;
 
 /// What the index says about a wheel whose bytes are not those of the lockfile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +32,12 @@ enum Blame {
 }
 
 /// The same error, with what the index says by now as its cause.
-pub(super) fn judged(error: fetch::Error, network: &Network, selected: &[Selected<'_>]) -> fetch::Error {
+/// No index is asked about packages that a requirement names by URL or path.
+pub(super) fn judged(
+    error: fetch::Error,
+    network: &Network,
+    (selected, direct): (&[Selected<'_>], &BTreeSet<PackageName>),
+) -> fetch::Error {
     match error {
         fetch::Error::Digest {
             file,
@@ -39,7 +47,12 @@ pub(super) fn judged(error: fetch::Error, network: &Network, selected: &[Selecte
             kept,
             blame: None,
         } => {
-            let blame = blame(network, selected, &file, &expected, &actual);
+            let indexed: Vec<Selected<'_>> = selected
+                .iter()
+                .filter(|selected| !direct.contains(&selected.package.name))
+                .copied()
+                .collect();
+            let blame = blame(network, &indexed, &file, &expected, &actual);
             fetch::Error::Digest {
                 file,
                 url,

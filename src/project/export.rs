@@ -4,9 +4,8 @@
 //! Wheels of the package index have no URL in a lockfile; here they get the one that this machine's index has for their
 //! digest. Nothing is resolved: what an index does not list under the locked digest is refused.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use url::Url;
@@ -16,9 +15,11 @@ use super::lockfiles::ReadLockfile;
 use super::network::{Network, NetworkError};
 use crate::backend::is_family;
 use crate::index::ProjectPage;
+use crate::lockfile::text::local_path;
 use crate::lockfile::{LockedWheel, Lockfile, Origin, SelectError, Selected};
-use crate::pep::{PackageName, Requirement, VersionOrUrl};
+use crate::pep::PackageName;
 use crate::python::Interpreter;
+use crate::requirement;
 use crate::target::Target;
 
 /// Why a lockfile cannot be exported.
@@ -82,6 +83,25 @@ impl Project<'_> {
     }
 }
 
+/// The lockfile as it stands in another folder: paths of local wheels lead to the same files.
+#[must_use]
+pub fn moved(read: &ReadLockfile, folder: &Path) -> Lockfile {
+    let mut lockfile = read.lockfile.clone();
+    let absolute = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
+    let (Some(from), Some(to)) = (absolute(read.folder()), absolute(folder)) else {
+        return lockfile;
+    };
+    for wheel in lockfile.packages.iter_mut().flat_map(|package| &mut package.wheels) {
+        if let Origin::Path(path) = &mut wheel.origin
+            && !path.starts_with('/')
+        {
+            let seen = requirement::between(&to, &from.join(path.replace('\\', "/")));
+            *path = local_path(&seen.to_string_lossy());
+        }
+    }
+    lockfile
+}
+
 fn index(name: &PackageName, error: crate::index::Error) -> ExportError {
     ExportError::Index {
         name: name.clone(),
@@ -123,13 +143,7 @@ pub fn requirements(read: &ReadLockfile, target: &Target) -> Result<String, Expo
         path: read.path.clone(),
         source,
     })?;
-    let direct: BTreeSet<PackageName> = lockfile
-        .requirements
-        .iter()
-        .filter_map(|text| text.parse::<Requirement>().ok())
-        .filter(|requirement| matches!(requirement.version_or_url, Some(VersionOrUrl::Url(_))))
-        .map(|requirement| requirement.name)
-        .collect();
+    let direct = lockfile.direct();
     let mut text = format!(
         "# Made by `flambeau export --format requirements --channel {} --target {target}`.\n",
         lockfile.channel
@@ -139,7 +153,7 @@ pub fn requirements(read: &ReadLockfile, target: &Target) -> Result<String, Expo
         let (name, version) = (&package.name, &package.version);
         let what = match &wheel.origin {
             Origin::Url(url) if of_channel || direct.contains(name) => format!("{name} @ {url}"),
-            Origin::Path(path) => format!("./{}", path.trim_start_matches("./")),
+            Origin::Path(path) => local_path(path),
             Origin::Url(_) | Origin::Index => format!("{name}=={version}"),
         };
         // Writing to a string cannot fail.

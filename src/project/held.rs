@@ -20,6 +20,16 @@ pub struct Held {
     pub settings: Settings,
 }
 
+impl Held {
+    /// The requirements for messages: without logins.
+    pub(super) fn shown(&self) -> Vec<String> {
+        self.requirements
+            .iter()
+            .map(|text| crate::requirement::shown(text))
+            .collect()
+    }
+}
+
 impl Project<'_> {
     /// What holds for a lockfile.
     pub fn held(&self, existing: Option<&Lockfile>, request: &LockRequest) -> Result<Held, ListError> {

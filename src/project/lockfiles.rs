@@ -11,6 +11,7 @@ use crate::lockfile::keys::{Keys, ParseKeysError};
 use crate::lockfile::text::{ParseError, ReadWarning, parse};
 use crate::lockfile::{Lockfile, SelectError};
 use crate::pep::Requirement;
+use crate::requirement;
 
 /// The seed's pins: what a project installs that names nothing.
 pub const DEFAULT_REQUIREMENTS: [&str; 2] = ["torch==2.7.0", "torchvision==0.22.0"];
@@ -61,7 +62,7 @@ pub enum LockfileError {
         text: String,
         /// Why.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: requirement::SyntaxError,
     },
 }
 
@@ -102,9 +103,9 @@ impl ReadLockfile {
 
 /// Reads a requirement.
 pub fn requirement(text: &str) -> Result<Requirement, LockfileError> {
-    text.parse::<Requirement>().map_err(|error| LockfileError::Requirement {
-        text: text.to_owned(),
-        source: error.into(),
+    requirement::parse(text).map_err(|source| LockfileError::Requirement {
+        text: requirement::shown(text),
+        source,
     })
 }
 

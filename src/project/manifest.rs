@@ -6,12 +6,19 @@
 
 use std::path::{Path, PathBuf};
 
-use toml_edit::{Array, DocumentMut, Item, Value};
+use toml_edit::{Array, DocumentMut, Item, Table, Value};
 
 use super::Project;
 use super::lockfiles::{DEFAULT_REQUIREMENTS, LockfileError, requirement};
 use crate::fsx::{self, PathError};
 use crate::pep::{MarkerTree, PackageName, Requirement};
+use crate::requirement::{self, ReferenceError};
+
+/// Where requirements stand that other tools read too.
+const DEPENDENCIES: [&str; 2] = ["project", "dependencies"];
+
+/// Where flambeau's own stand.
+const OURS: [&str; 3] = ["tool", "flambeau", "requirements"];
 
 /// Why the project's requirements cannot be changed.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +26,9 @@ pub enum ManifestError {
     /// A file operation.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// A requirement that may not be written down.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
     /// A lockfile, or a requirement that is none.
     #[error(transparent)]
     Lockfile(#[from] LockfileError),
@@ -106,12 +116,40 @@ impl Project<'_> {
     pub fn edit_add(&self, requirements: &[String]) -> Result<Edit, ManifestError> {
         let wanted = requirements
             .iter()
-            .map(|text| Ok((text.trim(), requirement(text)?)))
-            .collect::<Result<Vec<_>, LockfileError>>()?;
+            .map(|text| {
+                let read = requirement(text)?;
+                let is_reference = requirement::is_direct(&read);
+                // The file is committed as well.
+                if let Err(error @ ReferenceError::Login { .. }) = requirement::wheel_of(&read) {
+                    return Err(error.into());
+                }
+                let text = if is_reference {
+                    requirement::text(&read)
+                } else {
+                    text.trim().to_owned()
+                };
+                Ok((text, read))
+            })
+            .collect::<Result<Vec<_>, ManifestError>>()?;
         let (path, before, text) = self.manifest()?;
         let mut document = self.own_document(&path, &text)?;
-        let list = list(&mut document, &path)?;
         for (text, requirement) in &wanted {
+            // Other tools read `dependencies`, and a path relative to the project is nothing to them.
+            let relative = requirement::is_relative(requirement);
+            let (here, elsewhere) = match (relative, existing(&mut document, &DEPENDENCIES).is_some()) {
+                (false, true) => (DEPENDENCIES.as_slice(), OURS.as_slice()),
+                _ => (OURS.as_slice(), DEPENDENCIES.as_slice()),
+            };
+            if relative && existing(&mut document, here).is_none() {
+                own_list(&mut document, &path)?;
+            }
+            if let Some(list) = existing(&mut document, elsewhere) {
+                drop_same(list, requirement);
+            }
+            let list = existing(&mut document, here).ok_or_else(|| ManifestError::NoList {
+                path: path.clone(),
+                key: "dependencies",
+            })?;
             add(list, text, requirement);
         }
         let after = rendered(&document, &text);
@@ -125,10 +163,7 @@ impl Project<'_> {
         for name in names {
             let mut have = Vec::new();
             let mut found = false;
-            for key in [
-                ["project", "dependencies"].as_slice(),
-                &["tool", "flambeau", "requirements"],
-            ] {
+            for key in [DEPENDENCIES.as_slice(), &OURS] {
                 let Some(list) = existing(&mut document, key) else {
                     continue;
                 };
@@ -162,8 +197,7 @@ impl Project<'_> {
         let mut found = document(path, text)?;
         let project = found.get("project").is_some();
         let listed = |document: &mut DocumentMut, key: &[&str]| existing(document, key).is_some();
-        if listed(&mut found, &["project", "dependencies"]) || listed(&mut found, &["tool", "flambeau", "requirements"])
-        {
+        if listed(&mut found, &DEPENDENCIES) || listed(&mut found, &OURS) {
             return Ok(found);
         }
         let lockfiles = self.all_lockfiles()?;
@@ -240,22 +274,47 @@ fn rendered(document: &DocumentMut, old: &str) -> String {
     }
 }
 
-/// The list that requirements are added to.
-fn list<'d>(document: &'d mut DocumentMut, path: &Path) -> Result<&'d mut Array, ManifestError> {
-    let dependencies = ["project", "dependencies"];
-    let key: &[&str] = if existing(document, &dependencies).is_some() {
-        &dependencies
-    } else {
-        &["tool", "flambeau", "requirements"]
+/// Makes the list of flambeau's own, on lines of its own.
+fn own_list(document: &mut DocumentMut, path: &Path) -> Result<(), ManifestError> {
+    let table = || {
+        let mut table = Table::new();
+        table.set_implicit(true);
+        Item::Table(table)
     };
-    existing(document, key).ok_or_else(|| ManifestError::NoList {
+    let tool = document.entry("tool").or_insert_with(table);
+    let ours = tool
+        .as_table_like_mut()
+        .map(|tool| tool.entry("flambeau").or_insert_with(|| Item::Table(Table::new())));
+    let ours = ours.and_then(Item::as_table_like_mut);
+    let ours = ours.filter(|ours| !ours.contains_key("requirements"));
+    let ours = ours.ok_or_else(|| ManifestError::NoList {
         path: path.to_owned(),
-        key: "dependencies",
-    })
+        key: "requirements",
+    })?;
+    let mut list = Array::new();
+    list.set_trailing("\n");
+    ours.insert("requirements", Item::Value(list.into()));
+    Ok(())
+}
+
+/// Takes what [`add`] would replace out of the other list.
+fn drop_same(list: &mut Array, requirement: &Requirement) {
+    let same = list.iter().enumerate().filter(|(_, value)| is_same(value, requirement));
+    let same: Vec<usize> = same.map(|(position, _)| position).collect();
+    for position in same.into_iter().rev() {
+        remove(list, position);
+    }
 }
 
 fn parsed(value: &Value) -> Option<Requirement> {
-    value.as_str()?.parse().ok()
+    requirement::parse(value.as_str()?).ok()
+}
+
+/// Whether `requirement` takes the place of `value`: the same package under the same marker, or under any.
+fn is_same(value: &Value, requirement: &Requirement) -> bool {
+    parsed(value).is_some_and(|other| {
+        other.name == requirement.name && (other.marker == requirement.marker || requirement.marker == MarkerTree::TRUE)
+    })
 }
 
 fn position(list: &Array, name: &PackageName) -> Option<usize> {
@@ -266,12 +325,7 @@ fn position(list: &Array, name: &PackageName) -> Option<usize> {
 /// Puts a requirement in the place of one for the same package under the same marker, else at the end. One without a
 /// marker takes the place of all of them.
 fn add(list: &mut Array, text: &str, requirement: &Requirement) {
-    let same = |value: &Value| {
-        parsed(value).is_some_and(|other| {
-            other.name == requirement.name
-                && (other.marker == requirement.marker || requirement.marker == MarkerTree::TRUE)
-        })
-    };
+    let same = |value: &Value| is_same(value, requirement);
     let Some(first) = list.iter().position(same) else {
         push(list, text);
         return;

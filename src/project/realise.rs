@@ -3,10 +3,11 @@
 //! A wheel is unpacked and compiled as soon as it is there, while others still arrive. Order of preference for each
 //! tree: the store; the tree of another Python version; the cached wheel; the network.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
+use super::homes::{Homes, wanted};
 use super::network::{Network, NetworkError};
 use super::plan::{Plan, PlanError};
 use super::{Project, blame};
@@ -19,7 +20,6 @@ use crate::env::state::{EnvironmentState, StateError};
 use crate::env::tree::{Tree, TreeError, Trees, WheelId};
 use crate::fetch::{self, Evidence, FetchOptions, Fetcher, VerifiedWheel};
 use crate::http::Cause;
-use crate::lockfile::foreign::inside;
 use crate::lockfile::{Origin, Selected};
 use crate::progress::{Event, Reporter};
 use crate::store::{Shelf, StoreError, Sync, Trust};
@@ -42,6 +42,16 @@ pub enum RealiseError {
     /// Wheels could not be fetched.
     #[error("cannot fetch the wheels")]
     Fetch(#[source] Box<fetch::Error>),
+    /// A local wheel that may not be opened.
+    #[error("{file} is to be read from {}, which is outside {}", path.display(), root.display())]
+    Outside {
+        /// The wheel.
+        file: String,
+        /// Where the lockfile says it is.
+        path: PathBuf,
+        /// Where it would have to be.
+        root: PathBuf,
+    },
     /// A tree could not be made.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -74,30 +84,6 @@ pub struct Realised {
     pub conflicts: Vec<Conflict>,
 }
 
-/// Where a lockfile's wheel is fetched from; paths are below `folder`, the lockfile's own.
-fn wanted(selected: &Selected<'_>, network: &Network, folder: &Path) -> fetch::Wanted {
-    let urls = match &selected.wheel.origin {
-        Origin::Url(url) => vec![network.sources.fetch_url(url)],
-        Origin::Path(path) => local_url(folder, path).into_iter().collect(),
-        Origin::Index => Vec::new(),
-    };
-    let wheel = selected.wheel;
-    fetch::Wanted {
-        file: wheel.file.clone(),
-        digest: wheel.digest,
-        size: wheel.size,
-        urls,
-    }
-}
-
-/// A local wheel, unless a link leads out of the lockfile's folder.
-fn local_url(folder: &Path, path: &str) -> Option<url::Url> {
-    // PEP 751: either separator.
-    let path = folder.join(path.replace('\\', "/"));
-    let path = std::path::absolute(path).ok().filter(|path| inside(folder, path))?;
-    url::Url::from_file_path(path).ok()
-}
-
 pub(super) fn wheel_id<'a>(selected: &Selected<'a>) -> WheelId<'a> {
     let wheel = selected.wheel;
     WheelId {
@@ -107,20 +93,23 @@ pub(super) fn wheel_id<'a>(selected: &Selected<'a>) -> WheelId<'a> {
     }
 }
 
-/// Fetches wheels of a lockfile in `folder`; those of the package index are found there by name and digest.
+/// Fetches wheels of a lockfile; those of the package index are found there by name and digest.
 pub(super) fn fetch_wheels(
     network: &Network,
-    (selected, folder): (&[Selected<'_>], &Path),
+    (selected, homes): (&[Selected<'_>], &Homes),
     ready: &(dyn Fn(usize, &VerifiedWheel) + std::marker::Sync),
     reporter: &dyn Reporter,
 ) -> Result<Vec<VerifiedWheel>, fetch::Error> {
     let wanted: Vec<fetch::Wanted> = selected
         .iter()
-        .map(|selected| wanted(selected, network, folder))
+        .map(|selected| wanted(selected, network, homes))
         .collect();
     let locate = |wanted: &fetch::Wanted| -> Result<Vec<url::Url>, Cause> {
         let package = selected.iter().find(|selected| selected.wheel.digest == wanted.digest);
-        let Some(package) = package.filter(|selected| !matches!(selected.wheel.origin, Origin::Path(_))) else {
+        let on_index = |selected: &&Selected<'_>| {
+            !matches!(selected.wheel.origin, Origin::Path(_)) && !homes.direct.contains(&selected.package.name)
+        };
+        let Some(package) = package.filter(on_index) else {
             return Ok(Vec::new());
         };
         let found = network
@@ -135,7 +124,7 @@ pub(super) fn fetch_wheels(
     };
     Fetcher::new(&network.http, &network.cache)
         .fetch_all(&wanted, &options, reporter)
-        .map_err(|error| blame::judged(error, network, selected))
+        .map_err(|error| blame::judged(error, network, (selected, &homes.direct)))
 }
 
 impl Project<'_> {
@@ -272,8 +261,9 @@ impl Project<'_> {
         self.reporter.event(Event::UnpackPlanned { files: missing.len() });
         let wheels: Vec<Selected<'_>> = missing.iter().map(|at| selected[*at]).collect();
         let network = self.network(&plan.chosen.channel, Some(&plan.interpreter))?;
-        let (made, downloaded) =
-            self.unpack_as_they_come(&network, (&wheels, plan.lockfile.folder()), trees, workers)?;
+        let homes = self.homes(&plan.lockfile);
+        wheels.iter().try_for_each(|wheel| homes.check(wheel, &network.cache))?;
+        let (made, downloaded) = self.unpack_as_they_come(&network, (&wheels, &homes), trees, workers)?;
         for (at, tree) in missing.into_iter().zip(made) {
             found[at] = Some(tree);
         }
@@ -284,7 +274,7 @@ impl Project<'_> {
     fn unpack_as_they_come(
         &self,
         network: &Network,
-        (wheels, folder): (&[Selected<'_>], &Path),
+        (wheels, homes): (&[Selected<'_>], &Homes),
         trees: &Trees<'_>,
         workers: usize,
     ) -> Result<(Vec<Tree>, u64), RealiseError> {
@@ -298,7 +288,7 @@ impl Project<'_> {
                         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                         let Ok((at, wheel)) = next else { return };
                         let hashed = wheel.evidence() == Evidence::Downloaded;
-                        let tree = make_tree(trees, network, (&wheels[at], folder), &wheel, hashed);
+                        let tree = make_tree(trees, network, (&wheels[at], homes), &wheel, hashed);
                         made.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(tree);
                     }
                 });
@@ -312,7 +302,7 @@ impl Project<'_> {
                     .send((at, wheel.clone()))
                     .ok();
             };
-            let fetched = fetch_wheels(network, (wheels, folder), &ready, self.reporter);
+            let fetched = fetch_wheels(network, (wheels, homes), &ready, self.reporter);
             drop(sender);
             fetched
         });
@@ -352,7 +342,7 @@ impl Project<'_> {
 fn make_tree(
     trees: &Trees<'_>,
     network: &Network,
-    (selected, folder): (&Selected<'_>, &Path),
+    (selected, homes): (&Selected<'_>, &Homes),
     wheel: &VerifiedWheel,
     hashed: bool,
 ) -> Result<Tree, TreeError> {
@@ -372,7 +362,7 @@ fn make_tree(
             if std::fs::remove_file(&path).is_err() {
                 return Err(damaged);
             }
-            let fetched = fetch_wheels(network, (&[*selected], folder), &|_, _| {}, trees.reporter);
+            let fetched = fetch_wheels(network, (&[*selected], homes), &|_, _| {}, trees.reporter);
             match fetched.map(|mut wheels| wheels.pop()) {
                 Ok(Some(wheel)) => trees.make(&id, wheel.path(), true),
                 Ok(None) => Err(damaged),

@@ -6,13 +6,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::direct::{DirectError, Directs};
 use super::held::Held;
 use super::lockfiles::{LockfileError, ReadLockfile, requirement};
 use super::network::{Network, NetworkError};
+use super::targets::Asked;
 use super::{Project, hashing, torch_backend};
 use crate::backend::{Backend, Channel, is_family};
 use crate::config::ListError;
 use crate::index::{self, CoreMetadata, IndexFile, Place, ProjectPage};
+use crate::lockfile::text::ReadWarning;
 use crate::lockfile::{Lockfile, Origin, Settings};
 use crate::pep::{ExtraName, GroupName, PackageName, Requirement, Version, VersionSpecifiers};
 use crate::policy::{Cutoff, PreReleases, Versions};
@@ -84,6 +87,17 @@ pub enum RelockError {
     /// One of the project's lists of requirements.
     #[error(transparent)]
     List(#[from] ListError),
+    /// A wheel that a requirement names by URL or path.
+    #[error("cannot lock {} for the channel {channel}", requirements.join(", "))]
+    Direct {
+        /// The channel.
+        channel: Channel,
+        /// What was asked for.
+        requirements: Vec<String>,
+        /// Why not.
+        #[source]
+        source: Box<DirectError>,
+    },
 }
 
 /// What to lock.
@@ -148,6 +162,7 @@ pub(super) fn full_version(python: PythonMinor, interpreter: Option<&Interpreter
 /// An index as the resolver sees it.
 struct Indexes<'a> {
     network: &'a Network,
+    directs: &'a Directs,
     reporter: &'a dyn Reporter,
 }
 
@@ -158,7 +173,10 @@ impl PackageSource for Indexes<'_> {
     }
 
     fn metadata(&self, file: &IndexFile) -> Result<Arc<CoreMetadata>, BoxError> {
-        Ok(self.network.sources.metadata(file)?)
+        match self.directs.metadata(file) {
+            Some(metadata) => Ok(metadata),
+            None => Ok(self.network.sources.metadata(file)?),
+        }
     }
 
     fn is_unsound(&self, error: &BoxError) -> Option<String> {
@@ -218,16 +236,40 @@ impl Project<'_> {
     ) -> Result<ResolvedLock, RelockError> {
         // A file that cannot be read is replaced; only what it would have kept is lost, and that is said.
         let (existing, mut warnings) = match self.read_lockfile(channel) {
-            Ok(existing) => (existing.map(|existing| existing.lockfile), Vec::new()),
+            Ok(existing) => {
+                let newer = existing.iter().flat_map(|existing| &existing.warnings);
+                let newer = newer.filter(|warning| matches!(warning, ReadWarning::NewerMinor(_)));
+                let newer = newer
+                    .map(|warning| format!("{warning}, and is not written again"))
+                    .collect();
+                (existing.map(|existing| existing.lockfile), newer)
+            }
             Err(error @ LockfileError::Path(_)) => return Err(error.into()),
             // What a newer program wrote is not for this one to replace.
             Err(error) if error.is_newer() => return Err(error.into()),
             Err(error) => (None, vec![format!("{error}; it is made anew")]),
         };
         let held = self.held(existing.as_ref(), request)?;
-        let requirements = requirements(&held.requirements)?;
+        let mut requirements = requirements(&held.requirements)?;
         let network = self.network(channel, interpreter)?;
-        let candidates = self.candidates(channel, request, existing.as_ref(), &requirements, &network)?;
+        let directs = self
+            .direct_wheels(
+                (channel, &network),
+                &mut requirements,
+                existing.as_ref(),
+                &request.upgrade,
+            )
+            .map_err(|source| RelockError::Direct {
+                channel: channel.clone(),
+                requirements: held.shown(),
+                source: Box::new(source),
+            })?;
+        let asked = Asked {
+            requirements: &requirements,
+            network: &network,
+            directs: &directs,
+        };
+        let candidates = self.candidates(channel, request, existing.as_ref(), &asked)?;
         let wanted = candidates.targets.iter().map(|target| Wanted {
             target: *target,
             python_full_version: self
@@ -236,6 +278,7 @@ impl Project<'_> {
             optional: candidates.optional,
         });
         let resolve_request = resolve::Request {
+            direct: directs.wheels.clone(),
             requirements,
             constraints: self::requirements(&held.settings.constraints)?,
             overrides: self::requirements(&held.settings.overrides)?,
@@ -250,11 +293,12 @@ impl Project<'_> {
         };
         let indexes = Indexes {
             network: &network,
+            directs: &directs,
             reporter: self.reporter,
         };
         let failed = |source| RelockError::Resolve {
             channel: channel.clone(),
-            requirements: held.requirements.clone(),
+            requirements: held.shown(),
             source: Box::new(source),
         };
         let resolutions = resolve::resolve(&resolve_request, &indexes).map_err(failed)?;
@@ -262,27 +306,17 @@ impl Project<'_> {
             .judge(&resolutions.targets, resolutions.left_out)
             .map_err(failed)?;
         warnings.extend(left_out.warnings);
-        let said: BTreeSet<String> = resolutions
-            .targets
-            .iter()
-            .flat_map(|resolution| &resolution.warnings)
-            .map(ToString::to_string)
-            .collect();
-        warnings.extend(said);
         let merged = self.merged(
             &resolutions.targets,
             channel,
             &held,
             request,
             existing.as_ref(),
-            &network,
+            (&network, &directs),
         )?;
-        for file in &merged.missing_digest {
-            warnings.push(format!(
-                "the index states no digest of {file}; the lockfile has that of a download"
-            ));
-        }
+        warnings.extend(said(&resolutions.targets, &merged, &directs));
         let mut lockfile = merged.lockfile;
+        lockfile.settings.hashed_by_download.extend(directs.hashed);
         for locked in &mut lockfile.targets {
             locked.python_pinned = self.pinned_python(locked.target.python).is_some();
         }
@@ -304,11 +338,13 @@ impl Project<'_> {
         held: &Held,
         request: &LockRequest,
         existing: Option<&Lockfile>,
-        network: &Network,
+        (network, directs): (&Network, &Directs),
     ) -> Result<Merged, RelockError> {
         let urls = request.urls.unwrap_or_else(|| existing.is_some_and(Lockfile::has_urls));
         let origin = |name: &PackageName, file: &IndexFile| {
-            if is_family(name) && !channel.is_pip() {
+            if let Some(origin) = directs.origin(name, file) {
+                origin
+            } else if is_family(name) && !channel.is_pip() {
                 Origin::Url(network.sources.canonical_url(&file.url))
             } else if urls && file.url.scheme() != "file" {
                 Origin::Url(file.url.clone())
@@ -338,6 +374,19 @@ impl Project<'_> {
         resolve::merge(resolutions, channel.clone(), held.requirements.clone(), &hooks)
             .map_err(|source| RelockError::Merge(Box::new(source)))
     }
+}
+
+/// What should be said about an answer.
+fn said(resolutions: &[Resolution], merged: &Merged, directs: &Directs) -> Vec<String> {
+    let warnings = resolutions.iter().flat_map(|resolution| &resolution.warnings);
+    let mut said: BTreeSet<String> = warnings.map(ToString::to_string).collect();
+    let downloaded = "the lockfile has that of a download";
+    let of_index = merged.missing_digest.iter();
+    said.extend(of_index.map(|file| format!("the index states no digest of {file}; {downloaded}")));
+    let of_urls = directs.hashed.iter();
+    said.extend(of_urls.map(|file| format!("the URL of {file} states no digest; {downloaded}")));
+    said.extend(directs.mixed(resolutions));
+    said.into_iter().collect()
 }
 
 fn requirements(texts: &[String]) -> Result<Vec<Requirement>, LockfileError> {

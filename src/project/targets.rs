@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Project;
+use super::direct::Directs;
 use super::network::Network;
 use super::relock::{LockRequest, RelockError, full_version};
 use crate::backend::{Channel, is_family};
 use crate::index::IndexFile;
 use crate::lockfile::Lockfile;
-use crate::pep::{Requirement, Version, VersionOrUrl, public_version};
+use crate::pep::{MarkerTree, Requirement, Version, VersionOrUrl, public_version};
 use crate::resolve::{Resolution, ResolveError};
 use crate::target::{Machine, Platform, PythonMinor, Target};
 
@@ -23,6 +24,13 @@ const PLATFORMS: [Platform; 4] = [
     Platform::MacOs(14, 0, Machine::Aarch64),
     Platform::Windows(Machine::X86_64),
 ];
+
+/// What is asked for, and who can tell what there is of it.
+pub(super) struct Asked<'a> {
+    pub(super) requirements: &'a [Requirement],
+    pub(super) network: &'a Network,
+    pub(super) directs: &'a Directs,
+}
 
 /// The targets to try.
 #[derive(Debug)]
@@ -80,8 +88,7 @@ impl Project<'_> {
         channel: &Channel,
         request: &LockRequest,
         existing: Option<&Lockfile>,
-        requirements: &[Requirement],
-        network: &Network,
+        asked: &Asked<'_>,
     ) -> Result<Candidates, RelockError> {
         let named = |flag: &[PythonMinor]| {
             if flag.is_empty() {
@@ -112,7 +119,7 @@ impl Project<'_> {
         let mut targets = self.products(&pythons, &platforms, existing)?;
         if optional {
             let all = targets.clone();
-            let missing = available(&mut targets, requirements, network)?;
+            let missing = available(&mut targets, asked)?;
             if let Some(wanted) = missing.filter(|_| targets.is_empty() && default) {
                 return Err(no_target(wanted, channel, &all));
             }
@@ -198,13 +205,23 @@ fn no_target(wanted: &Requirement, channel: &Channel, all: &[Target]) -> RelockE
 
 /// Keeps the targets for which the family packages that are asked for have a wheel. Returns the requirement that left
 /// none, if one did.
-fn available<'r>(
-    targets: &mut Vec<Target>,
-    requirements: &'r [Requirement],
-    network: &Network,
-) -> Result<Option<&'r Requirement>, RelockError> {
-    for wanted in requirements.iter().filter(|wanted| is_family(&wanted.name)) {
-        let page = network
+fn available<'r>(targets: &mut Vec<Target>, asked: &Asked<'r>) -> Result<Option<&'r Requirement>, RelockError> {
+    for wanted in asked.requirements.iter().filter(|wanted| is_family(&wanted.name)) {
+        if let Some(direct) = asked.directs.wheels.get(&wanted.name) {
+            // A marker may leave the name to the index on other targets.
+            if direct.iter().all(|direct| direct.marker == MarkerTree::TRUE) {
+                targets.retain(|target| {
+                    let tags = target.tags();
+                    direct.iter().any(|direct| direct.file.filename.is_compatible(&tags))
+                });
+            }
+            if targets.is_empty() {
+                return Ok(Some(wanted));
+            }
+            continue;
+        }
+        let page = asked
+            .network
             .sources
             .page(&wanted.name)
             .map_err(|source| RelockError::Index {

@@ -61,7 +61,11 @@ impl Project<'_> {
             fetched.missing = missing;
         } else if !missing.is_empty() {
             let network = self.network(&read.lockfile.channel, None)?;
-            let arrived = fetch_wheels(&network, (&selected, read.folder()), &|_, _| {}, self.reporter)
+            let homes = self.homes(read);
+            selected
+                .iter()
+                .try_for_each(|wheel| homes.check(wheel, &network.cache))?;
+            let arrived = fetch_wheels(&network, (&selected, &homes), &|_, _| {}, self.reporter)
                 .map_err(|error| RealiseError::Fetch(Box::new(error)))?;
             let new = arrived.iter().filter(|wheel| wheel.evidence() == Evidence::Downloaded);
             for wheel in new {

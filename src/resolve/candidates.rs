@@ -90,7 +90,7 @@ impl fmt::Display for Exclusion {
             Self::DirectUrl(requirement) => {
                 write!(
                     formatter,
-                    "needs `{requirement}`; only wheels of an index can be locked"
+                    "needs `{requirement}`, and only your own requirements may name a wheel by URL or path"
                 )
             }
             Self::OtherMetadata(other) => write!(formatter, "has metadata that calls itself {other}"),

@@ -263,3 +263,92 @@ fn what_a_lockfile_needed_is_asked_for_early_and_nothing_else() {
         assert_eq!(world.asked_twice(), [""; 0]);
     }
 }
+
+/// A request in which a requirement names `file` by URL where `marker` fits.
+fn with_direct(mut request: super::Request, file: &str, marker: &str) -> super::Request {
+    let url: url::Url = format!("https://files.example.org/{file}").parse().expect("a URL");
+    let filename: crate::pep::WheelFilename = file.parse().expect("a wheel name");
+    let (name, version) = (filename.name.clone(), filename.version.clone());
+    request
+        .requirements
+        .push(requirement(&format!("{name}=={version} ; {marker}")));
+    request.direct.entry(name).or_default().push(super::Direct {
+        marker: marker.parse().expect("a marker"),
+        requirement: format!("{file} by URL"),
+        url: url.clone(),
+        file: crate::index::IndexFile {
+            filename,
+            file: file.to_owned(),
+            url,
+            digest: Some(crate::digest::WheelDigest::of(file.as_bytes())),
+            size: Some(1),
+            requires_python: None,
+            yanked: None,
+            metadata: None,
+            upload_time: None,
+        },
+    });
+    request
+}
+
+#[test]
+fn a_wheel_that_a_requirement_names_is_the_only_one_where_it_counts() {
+    let mut world = World::new(
+        "b 3.0
+         user 1.0 : b>=1
+         url-user 1.0 : b @ https://files.example.org/b-2.0rc1-py3-none-any.whl
+         stranger 1.0 : b @ https://evil.example.org/b-2.0rc1-py3-none-any.whl",
+    );
+    let file = "b-2.0rc1-py3-none-any.whl";
+    let at = format!("https://files.example.org/{file}");
+    let metadata = world.metadata_of("user");
+    world.put_metadata(
+        &at,
+        crate::index::CoreMetadata {
+            name: "b".parse().expect("a name"),
+            version: "2.0rc1".parse().expect("a version"),
+            requires_dist: Vec::new(),
+            ..metadata
+        },
+    );
+    let targets = ["cp311-linux_x86_64", "cp311-win_amd64"];
+    // On Windows the name is the index's.
+    let request = with_direct(
+        request(&["user", "url-user; sys_platform == 'linux'"], &targets),
+        file,
+        "sys_platform == 'linux'",
+    );
+    let found = resolve(&request, &world).expect("an answer");
+    assert_eq!(pins(&found.targets[0]), ["b 2.0rc1", "url-user 1.0", "user 1.0"]);
+    assert_eq!(pins(&found.targets[1]), ["b 3.0", "user 1.0"]);
+
+    let other = with_direct(
+        super::testing::request(&["stranger"], &targets[..1]),
+        file,
+        "sys_platform == 'linux'",
+    );
+    let error = resolve(&other, &world).expect_err("another URL").to_string();
+    assert!(error.contains("only your own requirements may name a wheel"), "{error}");
+    let other = with_direct(
+        super::testing::request(&["user", "b>=3"], &targets[..1]),
+        file,
+        "sys_platform == 'linux'",
+    );
+    let before = world
+        .asked
+        .lock()
+        .expect("no panic")
+        .iter()
+        .filter(|what| *what == "b")
+        .count();
+    let error = resolve(&other, &world).expect_err("a contradiction").to_string();
+    assert!(error.contains("b >=3, ==2.0rc1"), "{error}");
+    let after = world
+        .asked
+        .lock()
+        .expect("no panic")
+        .iter()
+        .filter(|what| *what == "b")
+        .count();
+    assert_eq!(before, after, "no index hears of it");
+}

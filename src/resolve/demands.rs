@@ -5,6 +5,7 @@ use std::fmt;
 
 use pubgrub::Ranges;
 
+use super::DirectWheels;
 use super::versions::ranges;
 use crate::pep::{ExtraName, MarkerEnvironment, PackageName, Requirement, Version, VersionOrUrl};
 
@@ -91,6 +92,8 @@ pub(super) struct Rules<'a> {
     pub(super) constraints: &'a [Requirement],
     /// Replace what packages ask of the names in them.
     pub(super) overrides: &'a [Requirement],
+    /// The wheels that the user's requirements name by URL or path.
+    pub(super) direct: &'a DirectWheels,
 }
 
 /// The requirements that count in `environment`, as demands under `rules`.
@@ -109,7 +112,7 @@ pub(super) fn demands(
         demands.insert(Node::Package(name.clone()), own);
     }
     for requirement in effective(requirements, rules.overrides, environment, of) {
-        let (mut set, mut text) = accepted(requirement)?;
+        let (mut set, mut text) = accepted(requirement, rules.direct)?;
         if let Of::Package(name, version) | Of::Extra(name, version, _) = of
             && *name == requirement.name
         {
@@ -130,7 +133,7 @@ pub(super) fn demands(
         if constraint.marker.evaluate(environment, &[])
             && let Some(demand) = demands.get_mut(&Node::Package(constraint.name.clone()))
         {
-            let (set, text) = accepted(constraint)?;
+            let (set, text) = accepted(constraint, rules.direct)?;
             demand.and(&set, &text);
         }
     }
@@ -176,10 +179,19 @@ fn counts(requirement: &Requirement, environment: &MarkerEnvironment, of: Of<'_>
     }
 }
 
-fn accepted(requirement: &Requirement) -> Result<(Ranges<Version>, String), DirectUrl> {
+/// A URL is accepted where the user's own requirements name the same one: then there is no other wheel to choose.
+fn accepted(requirement: &Requirement, direct: &DirectWheels) -> Result<(Ranges<Version>, String), DirectUrl> {
     match &requirement.version_or_url {
         None => Ok((Ranges::full(), String::new())),
         Some(VersionOrUrl::VersionSpecifier(specifiers)) => Ok((ranges(specifiers), specifiers.to_string())),
-        Some(VersionOrUrl::Url(_)) => Err(DirectUrl(requirement.to_string())),
+        Some(VersionOrUrl::Url(url)) => {
+            let mut url = url::Url::from(url.clone());
+            url.set_fragment(None);
+            let mut known = direct.get(&requirement.name).into_iter().flatten();
+            if known.any(|one| one.url == url) {
+                return Ok((Ranges::full(), String::new()));
+            }
+            Err(DirectUrl(crate::requirement::text(requirement)))
+        }
     }
 }

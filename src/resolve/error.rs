@@ -21,8 +21,8 @@ pub enum ResolveError {
         /// The other.
         second: Version,
     },
-    /// A requirement names a URL, a path or a repository.
-    #[error("`{requirement}` names a URL or path; only wheels of an index can be locked")]
+    /// A constraint or override names a URL or path.
+    #[error("`{requirement}` names a URL or path, which only requirements can")]
     DirectUrl {
         /// The requirement as written.
         requirement: String,
@@ -81,6 +81,28 @@ pub enum ResolveError {
         /// Who asks for it.
         wanted_by: String,
     },
+    /// No file of a project can be understood.
+    #[error("{place} has no wheel of {name} (wanted by {wanted_by}) that can be understood: {first}")]
+    NotUnderstood {
+        /// The project.
+        name: PackageName,
+        /// Where it was looked for.
+        place: String,
+        /// Who asks for it.
+        wanted_by: String,
+        /// What is wrong with the first of them.
+        first: String,
+    },
+    /// A project's page lists nothing at all.
+    #[error("the page of {name} (wanted by {wanted_by}) on {place} lists no files")]
+    NoFiles {
+        /// The project.
+        name: PackageName,
+        /// Where it was looked for.
+        place: String,
+        /// Who asks for it.
+        wanted_by: String,
+    },
     /// The versions that a requirement accepts exist, but the target can install none of them.
     #[error("{target} cannot install {name}{} (wanted by {wanted_by}): {name} {version} {why}", spaced(.specifiers))]
     Excluded {
@@ -115,6 +137,8 @@ impl ResolveError {
             Self::UnknownProject { .. }
             | Self::NoVersion { .. }
             | Self::NoWheels { .. }
+            | Self::NotUnderstood { .. }
+            | Self::NoFiles { .. }
             | Self::Excluded { .. }
             | Self::Unsatisfiable { .. } => true,
             Self::NoTargets

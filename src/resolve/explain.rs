@@ -135,15 +135,23 @@ impl Words<'_, '_> {
             let Some(candidates) = self.candidates(name)? else {
                 return Ok(Some(ResolveError::UnknownProject {
                     name: name.clone(),
-                    place: self.provider.memo.place(name),
+                    place: self.provider.place(name),
                     wanted_by: self.wanted_by(facts, name)?,
                 }));
             };
             if candidates.catalog.page.wheels.is_empty() {
-                return Ok(Some(ResolveError::NoWheels {
-                    name: name.clone(),
-                    place: self.provider.memo.place(name),
-                    wanted_by: self.wanted_by(facts, name)?,
+                let page = &candidates.catalog.page;
+                let (name, place) = (name.clone(), self.provider.place(name));
+                let wanted_by = self.wanted_by(facts, &name)?;
+                return Ok(Some(match page.skipped.first() {
+                    Some(first) => ResolveError::NotUnderstood {
+                        name,
+                        place,
+                        wanted_by,
+                        first: first.clone(),
+                    },
+                    None if page.not_wheels.is_empty() => ResolveError::NoFiles { name, place, wanted_by },
+                    None => ResolveError::NoWheels { name, place, wanted_by },
                 }));
             }
         }
@@ -196,7 +204,7 @@ impl Words<'_, '_> {
             name: name.clone(),
             specifiers,
             wanted_by,
-            place: self.provider.memo.place(name),
+            place: self.provider.place(name),
             newest: newest.clone(),
         }))
     }
@@ -276,7 +284,7 @@ impl Words<'_, '_> {
     }
 
     fn lack(&self, name: &PackageName, set: &Set) -> Result<String, ResolveError> {
-        let place = self.provider.memo.place(name);
+        let place = self.provider.place(name);
         let Some(candidates) = self.candidates(name)? else {
             return Ok(format!("{place} has no project {name}"));
         };

@@ -37,6 +37,15 @@ pub struct NoUploadTimes {
 }
 
 impl Catalog {
+    /// These wheels of one name and no others.
+    pub(super) fn of(name: &PackageName, wheels: Vec<IndexFile>) -> Self {
+        let page = ProjectPage {
+            wheels,
+            ..ProjectPage::default()
+        };
+        Self::new(name, Arc::new(page), None)
+    }
+
     fn new(name: &PackageName, page: Arc<ProjectPage>, cutoff: Option<Cutoff>) -> Self {
         let mut versions: BTreeMap<Version, Vec<usize>> = BTreeMap::new();
         let mut too_new: BTreeMap<Version, String> = BTreeMap::new();

@@ -1,7 +1,7 @@
 //! Resolution: requirements × targets → pins (`PubGrub`), and the pins of all targets as the packages of a lockfile.
 //!
 //! Owns: which version of which package each target gets, which of its wheels, and why there is no answer.
-//! Refuses: anything but wheels, requirements by URL or path, a source that fails (it aborts the resolution; a failure
+//! Refuses: anything but wheels, requirements by URL or path whose wheel the caller has not looked at, a source that fails (it aborts the resolution; a failure
 //! never looks like "no versions").
 //!
 //! Each target is resolved on its own, the newest Python first; a later target prefers what earlier ones chose, so
@@ -77,9 +77,27 @@ pub trait PackageSource: Sync {
     }
 }
 
+/// A wheel that a requirement names by URL or path.
+#[derive(Debug, Clone)]
+pub struct Direct {
+    /// Where that requirement counts: on targets that it fits, the name has these wheels and no others.
+    pub marker: MarkerTree,
+    /// The wheel.
+    pub file: IndexFile,
+    /// The requirement, for messages.
+    pub requirement: String,
+    /// Its URL as written, without fragment: a package may ask for the very same.
+    pub url: url::Url,
+}
+
+/// Direct wheels by name.
+pub type DirectWheels = BTreeMap<PackageName, Vec<Direct>>;
+
 /// What to resolve.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
+    /// The wheels of packages that no index is asked for. Their requirements are among `requirements` by version.
+    pub direct: DirectWheels,
     /// What is asked for; an entry counts only for targets that its marker fits.
     pub requirements: Vec<Requirement>,
     /// Limits on packages that something else asks for. Extras in them count for nothing.

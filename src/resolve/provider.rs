@@ -33,6 +33,8 @@ pub(super) struct Provider<'a> {
     pub(super) environment: MarkerEnvironment,
     request: &'a Request,
     preferred: Preferred,
+    /// The wheels of packages that a requirement names by URL or path on this target.
+    direct: BTreeMap<PackageName, Arc<Catalog>>,
     /// Packages of which a direct requirement names a pre-release.
     explicit: BTreeSet<PackageName>,
     /// Packages of which the lowest version is wanted.
@@ -68,6 +70,12 @@ impl<'a> Provider<'a> {
             .iter()
             .filter(|requirement| requirement.evaluate_markers(&environment, &[]))
             .map(|requirement| requirement.name.clone());
+        let here = request.direct.iter().filter_map(|(name, wheels)| {
+            let fits = wheels.iter().filter(|direct| direct.marker.evaluate(&environment, &[]));
+            let files: Vec<IndexFile> = fits.map(|direct| direct.file.clone()).collect();
+            (!files.is_empty()).then(|| (name.clone(), Arc::new(Catalog::of(name, files))))
+        });
+        let by_reference = here.collect();
         let lowest = match request.versions {
             Versions::Highest => BTreeSet::new(),
             Versions::LowestDirect => direct.collect(),
@@ -78,6 +86,7 @@ impl<'a> Provider<'a> {
             environment,
             request,
             preferred,
+            direct: by_reference,
             explicit,
             lowest,
             candidates: RefCell::default(),
@@ -95,12 +104,27 @@ impl<'a> Provider<'a> {
             return Ok(known.clone());
         }
         let view = View::of(self);
-        let candidates = self
-            .memo
-            .catalog(name)?
-            .map(|catalog| Rc::new(view.candidates(name, catalog)));
+        let catalog = match self.direct.get(name) {
+            Some(catalog) => Some(Arc::clone(catalog)),
+            None => self.memo.catalog(name)?,
+        };
+        let candidates = catalog.map(|catalog| Rc::new(view.candidates(name, catalog)));
         self.candidates.borrow_mut().insert(name.clone(), candidates.clone());
         Ok(candidates)
+    }
+
+    /// Where `name` is looked for, in words.
+    pub(super) fn place(&self, name: &PackageName) -> String {
+        let direct = self.request.direct.get(name).filter(|_| self.is_direct(name));
+        match direct.and_then(|wheels| wheels.iter().find(|one| one.marker.evaluate(&self.environment, &[]))) {
+            Some(direct) => format!("`{}`", direct.requirement),
+            None => self.memo.place(name),
+        }
+    }
+
+    /// Whether a requirement names the wheel of `name` by URL or path on this target.
+    pub(super) fn is_direct(&self, name: &PackageName) -> bool {
+        self.direct.contains_key(name)
     }
 
     /// The metadata of the wheel that this target installs of a version.
@@ -121,6 +145,7 @@ impl<'a> Provider<'a> {
         let rules = Rules {
             constraints: &self.request.constraints,
             overrides: &self.request.overrides,
+            direct: &self.request.direct,
         };
         let (name, of) = match node {
             Node::Root => {
@@ -201,7 +226,7 @@ impl<'a> Provider<'a> {
         let unseen: BTreeMap<&PackageName, &Demand> = demands
             .iter()
             .filter_map(|(node, demand)| Some((node.name()?, demand)))
-            .filter(|(name, _)| !self.candidates.borrow().contains_key(*name))
+            .filter(|(name, _)| !self.is_direct(name) && !self.candidates.borrow().contains_key(*name))
             .collect();
         let view = View::of(self);
         self.memo.prefetch(unseen.keys().copied(), |name, catalog| {
@@ -215,6 +240,7 @@ struct View<'a> {
     floor: &'a Floor,
     request: &'a Request,
     preferred: &'a Preferred,
+    direct: &'a BTreeMap<PackageName, Arc<Catalog>>,
     explicit: &'a BTreeSet<PackageName>,
     lowest: &'a BTreeSet<PackageName>,
 }
@@ -225,6 +251,7 @@ impl<'a> View<'a> {
             floor: &provider.floor,
             request: provider.request,
             preferred: &provider.preferred,
+            direct: &provider.direct,
             explicit: &provider.explicit,
             lowest: &provider.lowest,
         }
@@ -232,6 +259,8 @@ impl<'a> View<'a> {
 
     fn candidates(&self, name: &PackageName, catalog: Arc<Catalog>) -> Candidates {
         let pre_releases = match self.request.pre_releases {
+            // Whoever names a file means that file.
+            _ if self.direct.contains_key(name) => true,
             PreReleases::Allow => true,
             PreReleases::Refuse => false,
             PreReleases::IfNecessaryOrExplicit => !catalog.has_stable || self.explicit.contains(name),

@@ -40,7 +40,11 @@ pub fn resolve(request: &Request, source: &dyn PackageSource) -> Result<Resoluti
     }
     let memo = Memo::new(source, request.exclude_newer);
     // What the lockfile knows need not be discovered page by page.
-    memo.prefetch(request.preferences.closure(&request.requirements), |_, _| Vec::new());
+    let known = request.preferences.closure(&request.requirements).into_iter();
+    // An index need not hear of what it is not asked for.
+    memo.prefetch(known.filter(|name| !request.direct.contains_key(*name)), |_, _| {
+        Vec::new()
+    });
     let mut chosen: BTreeMap<PackageName, BTreeSet<Version>> = BTreeMap::new();
     let mut resolutions: Vec<Resolution> = Vec::new();
     let mut left_out = Vec::new();
@@ -62,7 +66,8 @@ pub fn resolve(request: &Request, source: &dyn PackageSource) -> Result<Resoluti
         }
         if resolutions.is_empty() {
             // The other targets will mostly take these versions, each with wheels of its own.
-            memo.prefetch_metadata(&expected(&memo, &chosen, &targets[position + 1..])?);
+            let indexed = chosen.iter().filter(|(name, _)| !request.direct.contains_key(*name));
+            memo.prefetch_metadata(&expected(&memo, &indexed, &targets[position + 1..])?);
         }
         resolutions.push(resolution);
     }
@@ -132,15 +137,15 @@ fn preferred(request: &Request, wanted: &Wanted, chosen: &BTreeMap<PackageName, 
 }
 
 /// The wheels of the `chosen` versions that `targets` would install.
-fn expected(
+fn expected<'c>(
     memo: &Memo<'_>,
-    chosen: &BTreeMap<PackageName, BTreeSet<Version>>,
+    chosen: &(impl Iterator<Item = (&'c PackageName, &'c BTreeSet<Version>)> + Clone),
     targets: &[Wanted],
 ) -> Result<Vec<IndexFile>, ResolveError> {
     let mut files: BTreeMap<String, IndexFile> = BTreeMap::new();
     for wanted in targets {
         let floor = Floor::new(wanted.target, &wanted.python_full_version);
-        for (name, versions) in chosen {
+        for (name, versions) in chosen.clone() {
             let Some(catalog) = memo.catalog(name)? else { continue };
             for version in versions {
                 if let Some(wheel) = candidates::first_wheel(&catalog, version, &floor) {
@@ -252,7 +257,7 @@ fn resolved(
             reason,
         });
     }
-    if provider.memo.ignores_times(&name) {
+    if !provider.is_direct(&name) && provider.memo.ignores_times(&name) {
         warnings.insert(Warning::NoReleaseTimes {
             name: name.clone(),
             place: provider.memo.place(&name),

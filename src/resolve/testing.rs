@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! name version {wheels=TAG,TAG} {python=>=3.9} {meta-python=>=3.9} {extras=a,b} {yanked=why} {time=2025-05-01T00:00:00Z} : REQ | REQ
-//! name sdist
+//! name sdist | oddity | nothing
 //! ```
 //!
 //! `python` stands on the page, `meta-python` in the metadata only; without `wheels` there is one `py3-none-any`.
@@ -47,6 +47,13 @@ impl World {
             .expect("name and version");
         let options: BTreeMap<&str, &str> = parts.map(|option| option.split_once('=').expect("key=value")).collect();
         let page = self.pages.entry(name.parse().expect("a name")).or_default();
+        if version == "nothing" {
+            return;
+        }
+        if version == "oddity" {
+            page.skipped.push(format!("{name}-x.whl: what is that"));
+            return;
+        }
         if version == "sdist" {
             page.not_wheels.push(format!("{name}-1.0.tar.gz"));
             return;
@@ -86,6 +93,16 @@ impl World {
             };
             self.metadata.insert(url.to_string(), metadata);
         }
+    }
+
+    /// The metadata of the first wheel of a project.
+    pub(super) fn metadata_of(&self, name: &str) -> CoreMetadata {
+        let url = self.pages[&name.parse().expect("a name")].wheels[0].url.to_string();
+        self.metadata[&url].clone()
+    }
+
+    pub(super) fn put_metadata(&mut self, url: &str, metadata: CoreMetadata) {
+        self.metadata.insert(url.to_owned(), metadata);
     }
 
     pub(super) fn page_mut(&mut self, name: &str) -> &mut ProjectPage {

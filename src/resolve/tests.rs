@@ -249,6 +249,10 @@ fn one_missing_thing_is_named_with_who_wants_it() {
         @"the package index has no a >=2 (wanted by your requirements); the newest version there is 1.2");
     insta::assert_snapshot!(failure(&World::new("a sdist"), &["a"]),
         @"the package index has no wheels of a (wanted by your requirements), and nothing is ever built from sources");
+    insta::assert_snapshot!(failure(&World::new("a oddity"), &["a"]),
+        @"the package index has no wheel of a (wanted by your requirements) that can be understood: a-x.whl: what is that");
+    insta::assert_snapshot!(failure(&World::new("a nothing"), &["a"]),
+        @"the page of a (wanted by your requirements) on the package index lists no files");
     insta::assert_snapshot!(failure(&World::new("a 1.0 {yanked=broken}"), &["a"]),
         @"cp311-manylinux_2_28_x86_64 cannot install a (wanted by your requirements): a 1.0 was yanked (broken)");
     insta::assert_snapshot!(failure(&World::new("a 1.0\na 2.0rc1\nb 1.0 : a>=2.0rc1"), &["b"]),
@@ -258,7 +262,7 @@ fn one_missing_thing_is_named_with_who_wants_it() {
     insta::assert_snapshot!(failure(&World::new("a 1.0 {meta-python=>=3.12}\na 0.9 {meta-python=>=3.12}"), &["a"]),
         @"cp311-manylinux_2_28_x86_64 cannot install a (wanted by your requirements): a 1.0 requires Python >=3.12");
     insta::assert_snapshot!(failure(&World::new("a 1.0 : b @ https://example.org/b-1-py3-none-any.whl"), &["a"]),
-        @"cp311-manylinux_2_28_x86_64 cannot install a (wanted by your requirements): a 1.0 needs `b @ https://example.org/b-1-py3-none-any.whl`; only wheels of an index can be locked");
+        @"cp311-manylinux_2_28_x86_64 cannot install a (wanted by your requirements): a 1.0 needs `b @ https://example.org/b-1-py3-none-any.whl`, and only your own requirements may name a wheel by URL or path");
 }
 
 #[test]
@@ -349,7 +353,7 @@ fn requirements_by_url_are_refused() {
         &["a @ https://example.org/a-1.0-py3-none-any.whl"],
     );
     insta::assert_snapshot!(error,
-        @"`a @ https://example.org/a-1.0-py3-none-any.whl` names a URL or path; only wheels of an index can be locked");
+        @"`a @ https://example.org/a-1.0-py3-none-any.whl` names a URL or path, which only requirements can");
 }
 
 #[test]

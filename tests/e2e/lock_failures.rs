@@ -77,7 +77,10 @@ fn requirements_that_cannot_be_met() {
         &world,
         "needs-git",
         1,
-        &["needs `x @ git+https://example.org/x.git`", "only wheels of an index"],
+        &[
+            "needs `x @ git+https://example.org/x.git`",
+            "only your own requirements may name a wheel",
+        ],
     );
     refused(
         &world,
@@ -117,7 +120,12 @@ fn metadata_and_names_that_cannot_be_understood() {
         1,
         &["half-garbled 1.1 has metadata that cannot be understood"],
     );
-    refused(&world, "odd-version", 1, &["no wheels of odd-version"]);
+    refused(
+        &world,
+        "odd-version",
+        1,
+        &["no wheel of odd-version", "that can be understood"],
+    );
     // An older version that can be understood is taken, and that is said.
     let output = lock(&world, &["half-garbled"]).ok();
     assert!(output.stderr.contains("half-garbled 1.1 was passed over"), "{output}");

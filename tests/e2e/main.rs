@@ -19,6 +19,7 @@ mod json;
 mod list;
 mod lock;
 mod lock_choosing;
+mod lock_direct;
 mod lock_edit;
 mod lock_failures;
 mod lock_targets;

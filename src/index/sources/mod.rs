@@ -249,6 +249,11 @@ impl Sources {
         self.metadata.get(file)
     }
 
+    /// The metadata of a listed wheel where this machine has it; asks nobody.
+    pub fn kept_metadata(&self, file: &IndexFile) -> Result<Option<Arc<CoreMetadata>>, Error> {
+        self.metadata.kept(file)
+    }
+
     /// The wheel `file` with `digest` as the name's one place lists it. A page that does not have it is asked for
     /// again, in case it is older than the wheel.
     pub fn locate(&self, name: &PackageName, file: &str, digest: &WheelDigest) -> Result<Option<IndexFile>, Error> {

@@ -34,6 +34,7 @@ mod error;
 mod wheels;
 
 pub use error::FromError;
+pub(in crate::project) use wheels::channel_of_wheel;
 use wheels::{channel_of, lockfile_of, look_up, misfit, targets_of};
 
 /// A file to install from.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use url::Url;
+
 use super::FromError;
 use crate::backend::{Backend, Channel, PYTORCH_INDEX, is_family};
 use crate::digest::WheelDigest;
@@ -44,20 +46,22 @@ pub(super) fn misfit<'a>(pins: &'a [Pinned], target: &Target) -> Option<(&'a Pin
 /// The channel that a torch comes from: its version's local label (`2.7.0+cu118`), else the place of its wheels.
 pub(super) fn channel_of(pins: &[Pinned]) -> Option<Channel> {
     let torch = pins.iter().find(|pin| pin.name.as_str() == "torch")?;
-    let label = torch.version.to_string();
-    if let Some((_, label)) = label.split_once('+') {
-        return known_label(label);
-    }
     let Files::Wheels(wheels) = &torch.files else {
-        return None;
+        return channel_of_wheel(&torch.version, None);
     };
     wheels.iter().find_map(|wheel| match &wheel.origin {
-        Origin::Url(url) => {
-            let rest = url.as_str().strip_prefix(PYTORCH_INDEX)?.strip_prefix('/')?;
-            known_label(rest.split_once('/')?.0)
-        }
-        _ => None,
+        Origin::Url(url) => channel_of_wheel(&torch.version, Some(url)),
+        _ => channel_of_wheel(&torch.version, None),
     })
+}
+
+/// The channel of PyTorch's own that a wheel of the family is of: its local label, else its place.
+pub(in crate::project) fn channel_of_wheel(version: &Version, url: Option<&Url>) -> Option<Channel> {
+    if let Some((_, label)) = version.to_string().split_once('+') {
+        return known_label(label);
+    }
+    let rest = url?.as_str().strip_prefix(PYTORCH_INDEX)?.strip_prefix('/')?;
+    known_label(rest.split_once('/')?.0)
 }
 
 /// `cu118`, `rocm6.3`, `cpu`, `xpu`: a label that one of PyTorch's channels has. Other labels are other people's.

@@ -242,6 +242,31 @@ fn comments_at_the_head_survive() {
 }
 
 #[test]
+fn a_newer_minor_version_is_read_with_a_warning_and_a_major_one_is_left_alone() {
+    let world = World::new();
+    lock(&world, &["--channel", "cpu", "--python", "3.11", "filelock"]).ok();
+    let ours = world.read(CPU);
+    let version = |version: &str| ours.replace("lock-version = \"1.0\"", &format!("lock-version = \"{version}\""));
+    let said = "lock-version is 1.9, newer than 1.0";
+    world.write(CPU, version("1.9"));
+    for verb in [["lock", "--check"], ["hash", "--all"], ["fetch", "--all"]] {
+        let output = world.flambeau(&verb).ok();
+        assert!(output.stderr.contains(said), "{verb:?}\n{output}");
+    }
+    let output = lock(&world, &["--channel", "cpu"]).ok();
+    assert!(
+        output.stderr.contains(said) && output.stderr.contains("not written again"),
+        "{output}"
+    );
+    assert_eq!(world.read(CPU), ours);
+    world.write(CPU, version("2.0"));
+    for verb in [["lock", "--check"], ["hash", "--all"], ["lock", "--upgrade"]] {
+        assert_error(world.flambeau(&verb), 1, &["lock-version is 2.0; only 1.x can be read"]);
+    }
+    assert_eq!(world.read(CPU), version("2.0"));
+}
+
+#[test]
 fn contradictions_are_explained_by_what_one_can_change() {
     let world = World::new();
     lock(&world, &["--channel", "cpu", "--python", "3.11", "filelock"]).ok();
@@ -254,10 +279,7 @@ fn contradictions_are_explained_by_what_one_can_change() {
     assert_error(output, 1, &["needs-new-python", "3.99"]);
     let output = lock(&world, &["--channel", "cpu", "not a requirement"]);
     assert_error(output, 1, &["`not a requirement`"]);
-    let output = lock(
-        &world,
-        &["--channel", "cpu", "x @ https://example.org/x-1-py3-none-any.whl"],
-    );
+    let output = lock(&world, &["--channel", "cpu", "x @ https://example.org/x-1.tar.gz"]);
     assert_error(output, 1, &["https://example.org/"]);
     assert_eq!(world.read(CPU), before);
 }
