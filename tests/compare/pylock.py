@@ -288,7 +288,7 @@ def their_files(tools):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--flambeau", default=ROOT / "target/debug/flambeau")
+    parser.add_argument("--flambeau", type=os.path.abspath, default=ROOT / "target/debug/flambeau")
     parser.add_argument("--uv", default=shutil.which("uv"), required=shutil.which("uv") is None)
     parser.add_argument("--pdm", default=None)
     parser.add_argument("--torch", action="store_true", help="install torch too: several GB, five times")
