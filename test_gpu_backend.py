@@ -21,6 +21,7 @@ import sys
 
 QUERY = "--query-gpu=name,driver_version,compute_cap,memory.total"
 OLD_QUERY = "--query-gpu=name,driver_version,memory.total"
+MIG_QUERY = "--query-gpu=mig.mode.current"
 CSV = "--format=csv,noheader"
 PCI = "/sys/bus/pci/devices"
 NODES = "/sys/class/kfd/kfd/topology/nodes"
@@ -173,12 +174,24 @@ def nvidia_rows(host):
                 known = re.fullmatch(r"\d{1,2}\.\d", compute)
                 rows.append({"name": ", ".join(fields[: -3 if has_compute else -2]), "driver": driver,
                              "compute": compute if known else None})
+        if rows and mig_without_instances(host):
+            return [], "lists {} GPU(s), MIG is on for all and has no instance".format(len(rows))
         if rows:
             return rows, "lists {} GPU(s)".format(len(rows))
         said = [line.strip() for line in (out + "\n" + err).splitlines() if line.strip()]
         if not any("is not a valid field" in line for line in said):
             return [], "exit code {}: {}".format(code, said[0] if said else "silence")
     return [], "lists nothing"
+
+
+def mig_without_instances(host):
+    """Whether every GPU is to be cut into instances and none is: CUDA then sees nothing."""
+    modes, listed = host.run(["nvidia-smi", MIG_QUERY, CSV]), host.run(["nvidia-smi", "-L"])
+    if not (isinstance(modes, tuple) and isinstance(listed, tuple)):
+        return False
+    lines = [line.strip() for line in listed[1].splitlines()]
+    enabled = set(modes[1].split()) == {"Enabled"}
+    return enabled and any(line.startswith("GPU ") for line in lines) and not any(line.startswith("MIG ") for line in lines)
 
 
 def pci_gpus(host):

@@ -143,7 +143,7 @@ impl Profile {
         self.project.join(state::FILE_NAME)
     }
 
-    fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         self.project.join(".flambeau")
     }
 

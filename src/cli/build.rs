@@ -46,6 +46,9 @@ pub(super) struct BuildArgs {
     /// Move a .venv aside that flambeau did not make
     #[arg(long)]
     force: bool,
+    /// Refuse (exit 1) where no GPU of this machine runs the environment's torch
+    #[arg(long)]
+    require_gpu: bool,
 }
 
 /// The document of `build`, `activate` and `status`.
@@ -102,12 +105,15 @@ pub(super) struct Built {
 
 pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
     let started = Instant::now();
-    let plan = match args.from.file() {
+    let mut plan = match args.from.file() {
         Some(file) => plan_from(&file, context)?,
         None => plan(context, args.locked)?,
     };
     if let Some(expected) = args.expect.filter(|expected| *expected != plan.key) {
         return Err(unexpected_key(&plan, expected));
+    }
+    if args.require_gpu {
+        require_gpu(&mut plan, context)?;
     }
     if args.dry_run {
         return dry_run(&plan, context);
@@ -122,7 +128,8 @@ pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
 /// Chooses and plans, and says what the plan should be known for.
 pub(super) fn plan(context: &Context<'_>, locked: bool) -> Result<Plan, Failure> {
     let project = context.project();
-    let chosen: Chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
+    let host = LiveHost::new(context.vars.clone());
+    let chosen: Chosen = project.choose(&host)?;
     let explained = chosen
         .decision
         .as_ref()
@@ -131,12 +138,23 @@ pub(super) fn plan(context: &Context<'_>, locked: bool) -> Result<Plan, Failure>
     if let Some(message) = explained {
         context.ui.detail(&message);
     }
-    let plan = project.plan(chosen, PlanOptions { locked })?;
+    let mut plan = project.plan(chosen, PlanOptions { locked })?;
+    project.diagnose(&mut plan, &host, false)?;
     say_warnings(&plan, context);
     if plan.relocked {
         context.ui.note(&format!("locked {}", plan.lockfile.path.display()));
     }
     Ok(plan)
+}
+
+/// Ends here, before a byte is fetched, where no GPU would run what is planned.
+fn require_gpu(plan: &mut Plan, context: &Context<'_>) -> Result<(), Failure> {
+    let host = LiveHost::new(context.vars.clone());
+    context.project().diagnose(plan, &host, true)?;
+    match &plan.chosen.decision {
+        Some(decision) => super::detect::require_gpu(decision),
+        None => Ok(()),
+    }
 }
 
 /// Plans what a file of another tool pins.

@@ -24,6 +24,7 @@ use crate::ui::{ProgressMode, Ui, UiOptions};
 mod activate;
 mod build;
 mod detect;
+mod doctor;
 mod edit;
 mod explain;
 mod explain_from;
@@ -129,6 +130,8 @@ enum ColorArg {
 enum Command {
     /// Say which backend this machine gets, and why
     Detect(detect::DetectArgs),
+    /// Say what is well and what is not: GPU, Python, indexes, disk, store, cache, the active environment's torch
+    Doctor(doctor::DoctorArgs),
     /// Start a project: write pyproject.toml with the default requirements, and lock them
     Init(edit::InitArgs),
     /// Add requirements to pyproject.toml, and lock anew
@@ -160,6 +163,7 @@ impl Command {
     fn choice(&self) -> Option<&ChoiceArgs> {
         match self {
             Self::Detect(args) => Some(&args.choice),
+            Self::Doctor(args) => Some(&args.choice),
             Self::Init(_)
             | Self::Add(_)
             | Self::Remove(_)
@@ -312,6 +316,7 @@ fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
     };
     match cli.command {
         Command::Detect(args) => detect::run(&args, &context),
+        Command::Doctor(_) => Ok(doctor::run(&context)),
         Command::Init(args) => edit::init(&args, &context),
         Command::Add(args) => edit::add(&args, &context),
         Command::Remove(args) => edit::remove(&args, &context),

@@ -1,5 +1,6 @@
 //! `flambeau run`
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,9 @@ pub(super) struct RunArgs {
     /// Never write the lockfile; a missing or stale one is an error
     #[arg(long)]
     locked: bool,
+    /// Leave out the variables that hide GPUs the wheels do not run on [env: FLAMBEAU_NO_GPU_ENV]
+    #[arg(long)]
+    no_gpu_env: bool,
     /// The command and its arguments
     #[arg(
         trailing_var_arg = true,
@@ -46,6 +50,9 @@ pub(super) fn run(args: &RunArgs, context: &Context<'_>) -> VerbResult {
         .env("VIRTUAL_ENV", environment)
         .env_remove("PYTHONHOME")
         .env("PATH", path_with(environment, context));
+    if !args.no_gpu_env {
+        command.envs(gpu_variables(context));
+    }
     let mut folders = args.overlay.clone();
     folders.extend(context.project().overlay_folders());
     if !folders.is_empty() {
@@ -62,6 +69,19 @@ pub(super) fn run(args: &RunArgs, context: &Context<'_>) -> VerbResult {
         source,
     })
     .hint("the command must be in the environment or on PATH"))
+}
+
+/// The variables that this machine's GPUs need. What the user has set stays, and may be nothing.
+fn gpu_variables(context: &Context<'_>) -> impl Iterator<Item = (String, String)> {
+    let wanted = context.vars.os("FLAMBEAU_NO_GPU_ENV").is_none();
+    let suggested = if wanted {
+        context.project().gpu_env()
+    } else {
+        BTreeMap::new()
+    };
+    suggested
+        .into_iter()
+        .filter(|(name, _)| context.vars.raw(name).is_none())
 }
 
 /// A bare name that the environment has is run from there; anything else is found as the shell would.

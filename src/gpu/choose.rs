@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::nvidia::judge::Fit;
-use super::{Accelerator, Decision, Facts, PciDevice, Reason, Smi, Verdict, amd, nvidia};
+use super::hardware::{accelerators, variables};
+use super::{Ask, Decision, Facts, PciDevice, Reason, Smi, Verdict, amd, nvidia};
 use crate::backend::{Backend, Channel, Preference};
 use crate::config::Config;
 use crate::pep::Version;
@@ -116,6 +116,7 @@ pub fn obey(wanted: &Wanted) -> Option<Decision> {
         channel: channel.clone(),
         reason: Reason::Forced,
         message: asked(wanted, backend, channel),
+        gpu_usable: false,
         accelerators: Vec::new(),
         probes: Vec::new(),
         warnings: Vec::new(),
@@ -136,15 +137,21 @@ fn asked(wanted: &Wanted, backend: Backend, channel: &Channel) -> String {
 /// Decides from the facts.
 #[must_use]
 pub fn choose(wanted: &Wanted, facts: &Facts) -> Decision {
-    let torch = wanted.torch.as_ref();
-    let on_nvidia = nvidia::judge::judge(facts, &wanted.candidates(Backend::Cuda), torch);
-    let on_amd = amd::judge::judge(facts, &wanted.candidates(Backend::Rocm), torch);
+    let [for_cuda, for_rocm] = [Backend::Cuda, Backend::Rocm].map(|backend| wanted.candidates(backend));
+    let unlocked: Vec<Channel> = wanted.channels.unlocked.iter().cloned().collect();
+    let ask = |channels| Ask {
+        channels,
+        unlocked: &unlocked,
+        torch: wanted.torch.as_ref(),
+    };
+    let on_nvidia = nvidia::judge::judge(facts, &ask(&for_cuda));
+    let on_amd = amd::judge::judge(facts, &ask(&for_rocm));
     let without_nvidia = matches!(on_nvidia, Verdict::Absent);
     let mut decision = match wanted.forced() {
         Some(backend) => forced(wanted, facts, backend, on_nvidia, on_amd),
         None => auto(wanted, facts, on_nvidia, on_amd),
     };
-    decision.accelerators = accelerators(facts, &decision, torch);
+    decision.accelerators = accelerators(facts, &decision, &ask(&[]));
     decision.probes.clone_from(&facts.probes);
     decision.warnings.extend(facts.notes.iter().cloned());
     decision.warnings.extend(variables(facts, decision.backend));
@@ -201,6 +208,7 @@ fn answer(backend: Backend, reason: Reason, usable: super::Usable) -> Decision {
         channel: usable.channel,
         reason,
         message: usable.message,
+        gpu_usable: true,
         accelerators: Vec::new(),
         probes: Vec::new(),
         warnings: usable.warnings,
@@ -216,6 +224,7 @@ fn cpu(wanted: &Wanted, reason: Reason, message: String, warnings: Vec<String>, 
         channel,
         reason,
         message,
+        gpu_usable: false,
         accelerators: Vec::new(),
         probes: Vec::new(),
         warnings,
@@ -245,7 +254,11 @@ fn nothing(facts: &Facts) -> (Reason, String) {
         let message = "only a display of a virtual machine or a management controller was found; the CPU is used";
         (Reason::VirtualDisplayOnly, message.to_owned())
     } else {
-        (Reason::NoGpu, "no GPU was found; the CPU is used".to_owned())
+        let message = match facts.pci.source {
+            Some(_) => "no GPU was found; the CPU is used",
+            None => "no GPU was found, and neither sysfs nor lspci shows the PCI bus; the CPU is used",
+        };
+        (Reason::NoGpu, message.to_owned())
     }
 }
 
@@ -265,6 +278,7 @@ fn forced(wanted: &Wanted, facts: &Facts, backend: Backend, on_nvidia: Verdict, 
     match verdict {
         None => {}
         Some(Verdict::Usable(usable)) => {
+            decision.gpu_usable = true;
             decision.channel = usable.channel;
             decision.warnings = usable.warnings;
             decision.env = usable.env;
@@ -281,105 +295,4 @@ fn forced(wanted: &Wanted, facts: &Facts, backend: Backend, on_nvidia: Verdict, 
     }
     decision.message = asked(wanted, backend, &decision.channel);
     decision
-}
-
-/// Variables of the user's that change what torch will see.
-fn variables(facts: &Facts, backend: Backend) -> Vec<String> {
-    let names: &[&str] = match backend {
-        Backend::Cuda => &["CUDA_VISIBLE_DEVICES"],
-        Backend::Rocm => &["ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"],
-        Backend::Cpu => &[],
-    };
-    let hides = |name: &&&str| {
-        facts
-            .variables
-            .get(**name)
-            .is_some_and(|value| matches!(value.trim(), "" | "-1"))
-    };
-    let mut warnings: Vec<_> = names
-        .iter()
-        .filter(hides)
-        .map(|name| format!("{name} is set so that it hides every GPU from torch"))
-        .collect();
-    let amd = !amd::judge::gpus(facts).is_empty();
-    if let Some(value) = facts.variables.get("HSA_OVERRIDE_GFX_VERSION").filter(|_| amd) {
-        warnings.push(format!("HSA_OVERRIDE_GFX_VERSION={value} is set, and was taken as the GPU's target; kernels for another target may fail or compute wrongly"));
-    }
-    warnings
-}
-
-/// The hardware, with what the chosen channel makes of it.
-fn accelerators(facts: &Facts, decision: &Decision, torch: Option<&Version>) -> Vec<Accelerator> {
-    let mut found = Vec::new();
-    let gpus = nvidia::judge::gpus(facts);
-    let slots: Vec<_> = facts.pci.nvidia().map(|device| device.slot.clone()).collect();
-    for (index, gpu) in gpus.iter().enumerate() {
-        let fit = (decision.backend == Backend::Cuda).then(|| nvidia::judge::fit(gpu, &decision.channel, torch, facts));
-        let note = match &fit {
-            Some(Fit::Unsure(why)) => Some(why.clone()),
-            Some(Fit::NoKernels(_)) => Some(format!("the wheels of {} hold no kernels for it", decision.channel)),
-            Some(Fit::DriverTooOld(floor)) => Some(format!("its driver is older than {floor}")),
-            Some(Fit::Yes) | None => None,
-        };
-        found.push(Accelerator {
-            vendor: "NVIDIA",
-            model: gpu.row.name.clone(),
-            slot: slots.get(index).filter(|_| slots.len() == gpus.len()).cloned(),
-            driver: gpu.row.driver.as_ref().map(ToString::to_string),
-            compute_capability: gpu.compute.map(|compute| compute.to_string()),
-            gfx: None,
-            memory_mib: gpu.row.memory_mib,
-            usable: matches!(fit, Some(Fit::Yes | Fit::Unsure(_))),
-            note,
-        });
-    }
-    if gpus.is_empty() {
-        found.extend(facts.pci.nvidia().map(|device| plain("NVIDIA", device)));
-    }
-    for gpu in amd::judge::gpus(facts) {
-        let runs = super::compat::row(&decision.channel, torch)
-            .is_none_or(|row| gpu.gfx.as_deref().is_some_and(|gfx| row.runs_gfx(gfx)));
-        found.push(Accelerator {
-            vendor: "AMD",
-            model: gpu.name,
-            slot: gpu.slot,
-            driver: gpu.driver,
-            compute_capability: None,
-            gfx: gpu.gfx,
-            memory_mib: None,
-            usable: decision.backend == Backend::Rocm && decision.reason == Reason::AmdUsable && runs,
-            note: None,
-        });
-    }
-    found.extend(
-        facts
-            .pci
-            .devices
-            .iter()
-            .filter(|device| device.is_intel())
-            .map(|device| plain("Intel", device)),
-    );
-    found
-}
-
-fn plain(vendor: &'static str, device: &PciDevice) -> Accelerator {
-    let compute = if vendor == "NVIDIA" {
-        super::ids::compute_by_pci(device.device)
-    } else {
-        None
-    };
-    Accelerator {
-        vendor,
-        model: device
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("{vendor} GPU {:04x}:{:04x}", device.vendor, device.device)),
-        slot: Some(device.slot.clone()),
-        driver: device.driver.clone(),
-        compute_capability: compute.map(|compute| compute.to_string()),
-        gfx: None,
-        memory_mib: None,
-        usable: false,
-        note: device.is_silent().then(|| "the device does not answer".to_owned()),
-    }
 }

@@ -60,3 +60,13 @@ pub(super) fn text(host: &dyn Host, path: &str) -> Option<String> {
     let bytes = host.read(path).ok()?;
     Some(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
+
+/// Text that tools and kernels wrote, fit to be shown: one line of bounded length, without control characters, which
+/// could write anything to a terminal.
+pub(super) fn shown(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let line: String = text.chars().map(clean).collect();
+    // Cleaning may leave blanks at the ends, and so may cutting: what was shown once must stay as it is.
+    let start: String = line.trim().chars().take(200).collect();
+    start.trim_end().to_owned()
+}

@@ -63,6 +63,13 @@ impl LiveHost {
         Self { vars, kernel }
     }
 
+    /// The machine's name on the network.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        (!name.is_empty()).then_some(name)
+    }
+
     fn resolve(&self, tool: &str) -> Option<PathBuf> {
         let current = std::env::current_dir().and_then(|folder| folder.canonicalize()).ok();
         let foreign =

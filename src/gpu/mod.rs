@@ -12,25 +12,30 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use crate::backend::{Backend, Channel};
+use crate::pep::Version;
 
 mod amd;
 mod choose;
 pub mod compat;
+mod hardware;
 mod host;
 mod ids;
 mod live;
 mod nvidia;
 mod pci;
 mod probe;
+mod record;
 mod replay;
+mod scrub;
 
 pub use amd::{AmdFacts, KfdAccess, KfdNode, RocmCard};
 pub use choose::{Channels, Wanted, choose, obey};
 pub use host::{CommandOutcome, Host};
 pub use live::LiveHost;
-pub use nvidia::{ComputeCapability, DriverVersion, NvidiaFacts, Smi, SmiFailure, SmiRow};
+pub use nvidia::{ComputeCapability, DriverVersion, Mig, NvidiaFacts, Smi, SmiFailure, SmiRow};
 pub use pci::{Inventory, PciDevice, PciSource};
 pub use probe::{Facts, probe};
+pub use record::Recorder;
 pub use replay::{ReplayError, ReplayHost};
 
 /// Why the answer is what it is. The codes are part of the interface and never change their meaning.
@@ -214,6 +219,8 @@ pub struct Decision {
     pub reason: Reason,
     /// One sentence, with the remedy where there is one.
     pub message: String,
+    /// Whether a GPU was seen that runs the chosen channel's wheels. A backend that is forced needs none.
+    pub gpu_usable: bool,
     /// The hardware.
     pub accelerators: Vec<Accelerator>,
     /// The evidence.
@@ -239,11 +246,21 @@ impl Decision {
         self.backend == Backend::Cpu && !nothing.contains(&self.reason)
     }
 
-    /// Whether a GPU will be used, which is what `--require-gpu` asks for.
+    /// Whether the backend is one for GPUs.
     #[must_use]
     pub fn uses_gpu(&self) -> bool {
         self.backend != Backend::Cpu
     }
+}
+
+/// What a vendor's hardware is judged against.
+struct Ask<'a> {
+    /// The channels that may be taken, best first.
+    channels: &'a [Channel],
+    /// Those that are listed and have no lockfile.
+    unlocked: &'a [Channel],
+    /// The torch that will be installed, where it is known.
+    torch: Option<&'a Version>,
 }
 
 /// What one vendor's hardware amounts to.

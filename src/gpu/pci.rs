@@ -4,10 +4,14 @@
 //! vendor decide together: AMD's processors and bridges are no GPUs, Intel's class 1200 is no GPU, and AMD's largest
 //! GPUs are of class 1200.
 
-use super::host::{CommandOutcome, Host, text};
-use super::{Probe, ProbeOutcome};
+use super::host::{CommandOutcome, Host, shown, text};
+use super::{Probe, ProbeOutcome, ids};
 
 const DEVICES: &str = "/sys/bus/pci/devices";
+/// The listings of `lspci` that are understood, best first.
+pub(super) const COMMANDS: &[&[&str]] = &[&["lspci", "-Dnmm"], &["lspci", "-nn"]];
+/// More devices than any machine has: what comes after them is not looked at.
+const MOST: usize = 4096;
 
 /// NVIDIA's vendor id.
 const NVIDIA: u16 = 0x10de;
@@ -15,6 +19,8 @@ const NVIDIA: u16 = 0x10de;
 const AMD: u16 = 0x1002;
 /// Intel's vendor id.
 const INTEL: u16 = 0x8086;
+/// The base class of displays: VGA, 3D, other.
+const DISPLAY: u16 = 0x03;
 /// Processing accelerators.
 const ACCELERATOR: u16 = 0x1200;
 
@@ -59,7 +65,7 @@ impl PciDevice {
     /// Any display controller.
     #[must_use]
     pub fn is_display(&self) -> bool {
-        self.class >> 8 == 0x03
+        self.class >> 8 == DISPLAY
     }
 
     /// Whether every read comes back as ones: switched off, or fallen off the bus.
@@ -115,11 +121,8 @@ pub(super) fn probe(host: &dyn Host, probes: &mut Vec<Probe>) -> Inventory {
             devices,
         };
     }
-    for (argv, parse) in [
-        (["lspci", "-Dnmm"], machine as fn(&str) -> Option<PciDevice>),
-        (["lspci", "-nn"], human),
-    ] {
-        let outcome = host.run(&argv);
+    for (argv, parse) in COMMANDS.iter().zip([machine as fn(&str) -> Option<PciDevice>, human]) {
+        let outcome = host.run(argv);
         let (exit, devices) = match &outcome {
             CommandOutcome::Finished { exit, stdout, .. } => (Some(*exit), parsed(stdout, parse)),
             _ => (None, None),
@@ -162,7 +165,12 @@ fn found(devices: &[PciDevice]) -> ProbeOutcome {
 }
 
 fn counts(device: &PciDevice) -> bool {
-    device.is_display() || device.class == ACCELERATOR
+    is_graphics(device.class)
+}
+
+/// Displays and accelerators.
+fn is_graphics(class: u16) -> bool {
+    class >> 8 == DISPLAY || class == ACCELERATOR
 }
 
 fn line(device: &PciDevice) -> String {
@@ -176,38 +184,51 @@ fn line(device: &PciDevice) -> String {
     format!("{slot} {class:04x}: {vendor:04x}:{device:04x}")
 }
 
-/// `None` where there is no PCI bus to be seen.
+/// `None` where there is no PCI bus to be seen. Of what is neither display nor accelerator only the class is read.
 fn sysfs(host: &dyn Host) -> Option<Vec<PciDevice>> {
     let mut slots = host.list(DEVICES).ok()?;
     slots.sort();
+    slots.truncate(MOST);
     let mut seen = false;
     let mut devices = Vec::new();
     for slot in slots {
         let file = |name: &str| text(host, &format!("{DEVICES}/{slot}/{name}"));
         let hex = |name: &str| u32::from_str_radix(file(name)?.strip_prefix("0x")?, 16).ok();
-        let Some(class) = hex("class").and_then(|class| u16::try_from(class >> 8).ok()) else {
+        let class = hex("class").and_then(|class| u16::try_from(class >> 8).ok());
+        seen |= class.is_some();
+        if class.is_some_and(|class| !is_graphics(class)) {
             continue;
-        };
-        seen = true;
+        }
         let (Some(vendor), Some(device)) = (id(hex("vendor")), id(hex("device"))) else {
             continue;
         };
+        // A recording made by hand may leave the class out; then the id must be known to be a GPU's.
+        let Some(class) = class.or_else(|| class_by_id(&slot, vendor, device)) else {
+            continue;
+        };
+        seen = true;
         let driver = host.link(&format!("{DEVICES}/{slot}/driver")).ok();
-        let mut found = PciDevice {
-            slot: slot.clone(),
+        let driver = driver.and_then(|link| Some(shown(link.trim_end_matches('/').rsplit('/').next()?)));
+        devices.push(PciDevice {
+            slot: shown(&slot),
             class,
             vendor,
             device,
-            revision: None,
-            driver: driver.and_then(|link| Some(link.trim_end_matches('/').rsplit('/').next()?.to_owned())),
+            revision: hex("revision").and_then(|revision| u8::try_from(revision).ok()),
+            driver,
             name: None,
-        };
-        if counts(&found) {
-            found.revision = hex("revision").and_then(|revision| u8::try_from(revision).ok());
-            devices.push(found);
-        }
+        });
     }
     seen.then_some(devices)
+}
+
+fn class_by_id(slot: &str, vendor: u16, device: u16) -> Option<u16> {
+    let known = match vendor {
+        NVIDIA => ids::compute_by_pci(device).is_some(),
+        AMD => ids::gfx_by_pci(device).is_some(),
+        _ => false,
+    };
+    (known && slot.ends_with(".0")).then_some(0x0300)
 }
 
 fn id(value: Option<u32>) -> Option<u16> {
@@ -216,7 +237,7 @@ fn id(value: Option<u32>) -> Option<u16> {
 
 /// The devices of a listing; `None` where no line is one.
 fn parsed(listing: &str, parse: fn(&str) -> Option<PciDevice>) -> Option<Vec<PciDevice>> {
-    let devices: Vec<_> = listing.lines().filter_map(parse).collect();
+    let devices: Vec<_> = listing.lines().filter_map(parse).take(MOST).collect();
     (!devices.is_empty()).then_some(devices)
 }
 
@@ -292,7 +313,7 @@ fn human(line: &str) -> Option<PciDevice> {
         device: ids.1,
         revision,
         driver: None,
-        name: Some(name.to_owned()),
+        name: Some(shown(name)),
     })
 }
 

@@ -52,7 +52,7 @@ pub fn probe(host: &dyn Host) -> Facts {
     Facts {
         os: host.os().to_owned(),
         arch: host.arch().to_owned(),
-        wsl: host.kernel().to_ascii_lowercase().contains("microsoft"),
+        wsl: is_wsl(host),
         pci,
         nvidia,
         amd,
@@ -63,4 +63,12 @@ pub fn probe(host: &dyn Host) -> Facts {
         notes,
         probes,
     }
+}
+
+/// WSL's kernel says so; `/dev/dxg` is its way to the GPU, where a kernel of one's own runs under it.
+fn is_wsl(host: &dyn Host) -> bool {
+    host.kernel().to_ascii_lowercase().contains("microsoft")
+        || host
+            .list("/dev")
+            .is_ok_and(|names| names.iter().any(|name| name == "dxg"))
 }

@@ -98,6 +98,10 @@ impl Project<'_> {
         in_the_way: InTheWay,
     ) -> Result<Activated, ActivateError> {
         let choice = (chosen.cause, chosen.choice.clone());
+        if let Some(decision) = &chosen.decision {
+            self.remember_gpu_env(&realised.state.channel, decision)
+                .map_err(ProfileError::from)?;
+        }
         self.flip(&realised.path, &realised.state, choice, in_the_way)
     }
 
@@ -137,6 +141,7 @@ impl Project<'_> {
                 configured,
             };
             let generation = profile.reactivate(&store, number, choice)?;
+            self.settle_gpu_env(&state.channel).map_err(ProfileError::from)?;
             let switched = before.as_deref() != Some(&generation.path);
             return Ok(Activated {
                 path: generation.path.clone(),
@@ -184,6 +189,7 @@ impl Project<'_> {
         let moved_aside = make_way(&profile, in_the_way)?;
         let (generation, _) = profile.activate(&store, path, state, cause, choice)?;
         profile.write_overlay(&self.overlay_folders())?;
+        self.settle_gpu_env(&state.channel).map_err(ProfileError::from)?;
         Ok(Activated {
             path: path.to_owned(),
             state: state.clone(),

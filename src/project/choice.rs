@@ -7,9 +7,11 @@
 use std::collections::BTreeSet;
 
 use super::Project;
+use super::lockfiles::requirement;
 use crate::backend::{Backend, Channel, Preference};
 use crate::config::Origin;
 use crate::gpu::{self, Channels, Decision, Host};
+use crate::pep::{Operator, Requirement, Version, VersionOrUrl};
 use crate::profile::{Cause, Choice, ProfileError};
 
 /// The chosen channel.
@@ -73,8 +75,18 @@ impl Project<'_> {
                 .as_ref()
                 .map(|channel| (channel.value.clone(), self.config.channel_backend(&channel.value))),
             channels: self.channels(),
-            torch: None,
+            torch: self.pinned_torch(),
         }
+    }
+
+    /// The torch that the requirements pin, be it the default one.
+    fn pinned_torch(&self) -> Option<Version> {
+        let requirements = self.requirements_for(None, &[]);
+        let torch = requirements
+            .iter()
+            .filter_map(|text| requirement(text).ok())
+            .find(|requirement| requirement.name.as_str() == "torch")?;
+        exact(&torch)
     }
 
     /// Chooses the channel; `host` is probed only where nothing else decides.
@@ -121,4 +133,15 @@ impl Project<'_> {
             decision: Some(decision),
         })
     }
+}
+
+/// The version that a requirement pins exactly.
+fn exact(requirement: &Requirement) -> Option<Version> {
+    let Some(VersionOrUrl::VersionSpecifier(specifiers)) = &requirement.version_or_url else {
+        return None;
+    };
+    specifiers
+        .iter()
+        .find(|one| matches!(one.operator(), Operator::Equal | Operator::ExactEqual))
+        .map(|one| one.version().clone())
 }

@@ -319,3 +319,151 @@ fn the_script_disagrees_with_a_wrong_answer() {
         assert!(output.stdout.contains("DISAGREE"), "{output}");
     }
 }
+
+/// A machine with an integrated GPU beside a good card: the mask is one of its answers.
+fn beside_an_integrated_gpu() -> Value {
+    let mut machine = amd();
+    let node = "/sys/class/kfd/kfd/topology/nodes/2/properties";
+    let files = machine["files"].as_object_mut().expect("files");
+    for (name, text) in [("class", "0x030000\n"), ("vendor", "0x1002\n"), ("device", "0x164e\n")] {
+        files.insert(format!("/sys/bus/pci/devices/0000:0e:00.0/{name}"), text.into());
+    }
+    files.insert(
+        node.to_owned(),
+        "cpu_cores_count 0\nsimd_count 4\ngfx_target_version 100306\nvendor_id 4098\ndevice_id 5710\n".into(),
+    );
+    machine
+}
+
+#[test]
+fn a_recording_decides_as_the_machine_did_and_names_nobody() {
+    let mut world = World::new();
+    world.fake_tool("nvidia-smi", RTX4090.trim(), 0);
+    world.set("USER", "a.person");
+    let live = world.flambeau(&["detect", "--json"]).ok().json();
+    let recorded = world.flambeau(&["detect", "--record", "machine.json", "--json"]).ok();
+    for field in ["backend", "channel", "reason", "message"] {
+        assert_eq!(recorded.json()[field], live[field], "{field}");
+    }
+    let text = world.read("machine.json");
+    assert!(!text.contains("a.person"), "{text}");
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(document["schema"], 1);
+    let replayed = world.flambeau(&["detect", "--replay", "machine.json", "--json"]).ok();
+    assert_eq!(replayed.json(), recorded.json());
+    world
+        .flambeau(&["detect", "--record", "a", "--replay", "machine.json"])
+        .fails(2);
+    assert_error(
+        world.flambeau(&["detect", "--record", "no/such/folder/file"]),
+        1,
+        &["no/such/folder"],
+    );
+}
+
+#[test]
+fn the_script_agrees_on_every_recorded_machine() {
+    let world = World::new();
+    if world.any_python().is_none() {
+        return;
+    }
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gpu/captures");
+    let captures = std::fs::read_dir(folder).expect("captures");
+    let mut seen = 0;
+    for path in captures.map(|entry| entry.expect("a capture").path()) {
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let path = path.display().to_string();
+            let output = script(&world, &["--replay", &path]).expect("there is a Python").ok();
+            assert!(output.stdout.ends_with("\nAll agree.\n"), "{path}: {output}");
+            // Where a variable stands in for the hardware there is nothing to compare.
+            seen += usize::from(output.stdout.contains("  agree  "));
+        }
+    }
+    assert!(seen >= 75, "{seen} captures were compared");
+}
+
+#[test]
+fn build_may_require_a_gpu_before_it_fetches_anything() {
+    let world = World::new();
+    let Some(python) = world.any_python() else { return };
+    if world.flambeau(&["detect", "--json"]).ok().json()["backend"] != "CPU" {
+        return skip("build --require-gpu", "this machine has a GPU of its own");
+    }
+    world
+        .flambeau(&[
+            "lock",
+            "--channel",
+            "cu118",
+            "--python",
+            &python.version,
+            "torch==2.7.0",
+        ])
+        .ok();
+    world.server().clear_log();
+    assert_error(
+        world.flambeau(&["build", "--channel", "cu118", "--require-gpu"]),
+        1,
+        &["no GPU"],
+    );
+    world.fake_tool("nvidia-smi", OLD_DRIVER.trim(), 0);
+    assert_error(
+        world.flambeau(&["build", "--channel", "cu118", "--require-gpu"]),
+        1,
+        &["410.48"],
+    );
+    world.server().assert_no_requests();
+    world.fake_tool("nvidia-smi", RTX4090.trim(), 0);
+    world.flambeau(&["build", "--channel", "cu118", "--require-gpu"]).ok();
+}
+
+#[test]
+fn a_mask_is_suggested_where_an_integrated_gpu_is_in_the_way() {
+    let world = World::new();
+    let document = replay(&world, &beside_an_integrated_gpu(), &["--json"]).ok().json();
+    assert_eq!([&document["backend"], &document["reason"]], ["ROCm", "amd_usable"]);
+    assert_eq!(document["env"], json!({"HIP_VISIBLE_DEVICES": "0"}));
+}
+
+#[test]
+fn suggested_variables_reach_programs_unless_they_are_refused() {
+    let mut world = World::new();
+    let Some(python) = world.any_python() else { return };
+    world
+        .flambeau(&["lock", "--channel", "cpu", "--python", &python.version, "torch==2.7.0"])
+        .ok();
+    world.flambeau(&["build", "--channel", "cpu"]).ok();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let print = "import os; print(os.environ.get('HIP_VISIBLE_DEVICES'), os.environ.get('LD_PRELOAD'))";
+    let run = |world: &World, flags: &[&str]| {
+        let arguments = [&["run"], flags, &["--", "python", "-c", print]].concat();
+        world.flambeau(&arguments).ok().text().to_owned()
+    };
+    let sourced = |world: &World, before: &str| {
+        let mut command = world.command("/bin/sh");
+        command
+            .arg("-c")
+            .arg(format!("{before} . .venv/bin/activate; python -c \"{print}\""));
+        command.current_dir(world.project());
+        world.run(command).ok().text().to_owned()
+    };
+    assert_eq!(run(&world, &[]), "None None");
+    // Only the known variables of this very machine count.
+    let file = |host: &str| format!("host={host}\nHIP_VISIBLE_DEVICES=0\nLD_PRELOAD=/evil.so\n");
+    world.write(".flambeau/gpu/cpu.env", file("another-machine"));
+    assert_eq!(
+        (run(&world, &[]), sourced(&world, "")),
+        ("None None".into(), "None None".into())
+    );
+    world.write(".flambeau/gpu/cpu.env", file(&host));
+    assert_eq!(
+        (run(&world, &[]), sourced(&world, "")),
+        ("0 None".into(), "0 None".into())
+    );
+    assert_eq!(run(&world, &["--no-gpu-env"]), "None None");
+    assert_eq!(sourced(&world, "FLAMBEAU_NO_GPU_ENV=1;"), "None None");
+    world.set("HIP_VISIBLE_DEVICES", "3");
+    assert_eq!(
+        (run(&world, &[]), sourced(&world, "")),
+        ("3 None".into(), "3 None".into())
+    );
+}

@@ -10,6 +10,7 @@ mod activate;
 mod build;
 mod concurrency;
 mod detect;
+mod doctor;
 mod export;
 mod failures;
 mod from;

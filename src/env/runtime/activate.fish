@@ -14,6 +14,10 @@ function deactivate -d "Leave the flambeau environment"
         functions -c _old_fish_prompt fish_prompt
         functions -e _old_fish_prompt
     end
+    for name in $_FLAMBEAU_GPU_NAMES
+        set -e $name
+    end
+    set -e _FLAMBEAU_GPU_NAMES
     set -e VIRTUAL_ENV
     set -e VIRTUAL_ENV_PROMPT
     if test "$argv[1]" != nondestructive
@@ -27,6 +31,22 @@ set -gx VIRTUAL_ENV (cd (dirname (status -f))/..; and pwd -L)
 set -gx VIRTUAL_ENV_PROMPT (basename (dirname $VIRTUAL_ENV))
 set -gx _OLD_VIRTUAL_PATH $PATH
 set -gx PATH "$VIRTUAL_ENV/bin" $PATH
+
+# Variables that hide this machine's unusable GPUs, as in the script for other shells.
+if test -z "$FLAMBEAU_NO_GPU_ENV"; and test -r (dirname $VIRTUAL_ENV)/.flambeau/gpu.env
+    while read -l line
+        set -l pair (string split -m 1 = -- $line)
+        switch $pair[1]
+            case host
+                test "$pair[2]" = (uname -n); or break
+            case CUDA_DEVICE_ORDER CUDA_VISIBLE_DEVICES HIP_VISIBLE_DEVICES
+                if not set -q $pair[1]
+                    set -gx $pair[1] $pair[2]
+                    set -ga _FLAMBEAU_GPU_NAMES $pair[1]
+                end
+        end
+    end <(dirname $VIRTUAL_ENV)/.flambeau/gpu.env
+end
 
 if set -q PYTHONHOME
     set -gx _OLD_VIRTUAL_PYTHONHOME $PYTHONHOME

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use super::KfdAccess;
 use crate::backend::Channel;
-use crate::gpu::{Facts, PciSource, Reason, Usable, Verdict};
-use crate::gpu::{compat, ids};
-use crate::pep::Version;
+use crate::gpu::compat::{self, Wheels};
+use crate::gpu::{Ask, Facts, PciSource, Reason, Usable, Verdict, ids};
 
 /// Variables that already choose among AMD's GPUs, the first of them first.
 const VISIBILITY: [&str; 3] = ["ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"];
@@ -24,7 +23,7 @@ pub(in crate::gpu) struct Gpu {
 /// The GPUs: compute nodes, else what PCI shows, else what `rocm-smi` lists.
 pub(in crate::gpu) fn gpus(facts: &Facts) -> Vec<Gpu> {
     let amd = &facts.amd;
-    let mut gpus: Vec<Gpu> = if amd.nodes.iter().any(|node| node.device != 0) {
+    let mut gpus: Vec<Gpu> = if !amd.nodes.is_empty() {
         let named = |device: u16| facts.pci.amd().find(|found| found.device == device);
         let node = |node: &super::KfdNode| Gpu {
             name: named(node.device)
@@ -71,7 +70,7 @@ fn label(gfx: Option<&str>, device: u16) -> String {
 }
 
 /// The target that `HSA_OVERRIDE_GFX_VERSION` makes ROCm believe in: `10.3.0` is gfx1030.
-fn override_gfx(facts: &Facts) -> Option<String> {
+pub(in crate::gpu) fn override_gfx(facts: &Facts) -> Option<String> {
     let value = facts.variables.get("HSA_OVERRIDE_GFX_VERSION")?;
     let parts: Vec<u32> = value
         .trim()
@@ -84,26 +83,33 @@ fn override_gfx(facts: &Facts) -> Option<String> {
     ids::gfx_of_version(major * 10_000 + minor * 100 + stepping)
 }
 
-/// Judges AMD's hardware against `channels`, best first.
-pub(in crate::gpu) fn judge(facts: &Facts, channels: &[Channel], torch: Option<&Version>) -> Verdict {
+/// Whether the wheels of a channel hold code for `gpu`; where nothing is known of them, any target will do.
+pub(in crate::gpu) fn runs(gpu: &Gpu, channel: &Channel, ask: &Ask<'_>, facts: &Facts) -> bool {
+    match compat::wheels(channel, ask.torch, &facts.os, &facts.arch) {
+        Wheels::Known(row) => gpu.gfx.as_deref().is_some_and(|gfx| row.runs_gfx(gfx)),
+        Wheels::Unknown => gpu.gfx.is_some(),
+        Wheels::None => false,
+    }
+}
+
+/// Judges AMD's hardware against the channels, best first.
+pub(in crate::gpu) fn judge(facts: &Facts, ask: &Ask<'_>) -> Verdict {
     let gpus = gpus(facts);
     if gpus.is_empty() {
         return Verdict::Absent;
     }
-    let here =
-        |channel: &Channel| compat::row(channel, torch).is_none_or(|row| row.has_wheels_for(&facts.os, &facts.arch));
-    let Some(first) = channels.iter().find(|channel| here(channel)) else {
+    let wheels = |channel: &Channel| compat::wheels(channel, ask.torch, &facts.os, &facts.arch);
+    let here = |channel: &&Channel| !matches!(wheels(channel), Wheels::None);
+    let Some(first) = ask.channels.iter().find(here) else {
+        let remedy = "use the CPU here, or Linux on x86_64";
         return Verdict::Unusable {
             reason: Reason::PlatformUnsupported,
-            message: format!("there are no ROCm wheels for {} on {}", facts.os, facts.arch),
-            would_change: Vec::new(),
+            message: format!("there are no ROCm wheels for {} on {}; {remedy}", facts.os, facts.arch),
+            would_change: vec![remedy.to_owned()],
         };
     };
-    let runs = |channel: &Channel, gpu: &Gpu| match compat::row(channel, torch) {
-        Some(row) => gpu.gfx.as_deref().is_some_and(|gfx| row.runs_gfx(gfx)),
-        None => gpu.gfx.is_some(),
-    };
-    let candidates = || channels.iter().filter(|channel| here(channel));
+    let runs = |channel: &Channel, gpu: &Gpu| runs(gpu, channel, ask, facts);
+    let candidates = || ask.channels.iter().filter(here);
     let all = candidates().find(|channel| gpus.iter().all(|gpu| runs(channel, gpu)));
     let any = || candidates().find(|channel| gpus.iter().any(|gpu| runs(channel, gpu)));
     let Some(channel) = all.or_else(any) else {
@@ -113,13 +119,8 @@ pub(in crate::gpu) fn judge(facts: &Facts, channels: &[Channel], torch: Option<&
         return verdict;
     }
     let good: Vec<bool> = gpus.iter().map(|gpu| runs(channel, gpu)).collect();
-    Verdict::Usable(usable(
-        facts,
-        &gpus,
-        &good,
-        channel,
-        compat::row(channel, torch).is_some(),
-    ))
+    let known = !matches!(wheels(channel), Wheels::Unknown);
+    Verdict::Usable(usable(facts, &gpus, &good, channel, known))
 }
 
 fn unsupported(gpus: &[Gpu], channel: &Channel) -> Verdict {
@@ -154,6 +155,13 @@ fn refused(facts: &Facts) -> Option<Verdict> {
         })
     };
     match &amd.kfd {
+        KfdAccess::Open if amd.nodes.is_empty() && amd.cards.is_empty() && (amd.topology || amd.unfinished > 0) => {
+            unusable(
+                Reason::AmdNoDriver,
+                "there is an AMD GPU, and the kernel's compute driver did not take it".to_owned(),
+                "look for amdgpu's complaint in `dmesg`",
+            )
+        }
         KfdAccess::Open => None,
         KfdAccess::Refused(error) => {
             let remedy = match error.as_str() {
@@ -168,18 +176,13 @@ fn refused(facts: &Facts) -> Option<Verdict> {
                 remedy,
             )
         }
-        KfdAccess::Absent if !amd.nodes.is_empty() => unusable(
+        // Where sysfs shows no AMD card at all it is not this machine's, and the driver's tool alone can tell.
+        KfdAccess::Absent if amd.nodes.is_empty() && !amd.cards.is_empty() && !(in_sysfs(facts) || facts.wsl) => None,
+        KfdAccess::Absent if !(facts.wsl || amd.nodes.is_empty() && amd.cards.is_empty()) => unusable(
             Reason::AmdKfdDenied,
             "there is an AMD GPU, and /dev/kfd is missing here".to_owned(),
             "pass /dev/kfd and /dev/dri into the container",
         ),
-        // Where sysfs shows no AMD card at all it is not this machine's, and the driver's tool alone can tell.
-        KfdAccess::Absent
-            if !amd.cards.is_empty()
-                && (facts.pci.source != Some(PciSource::Sysfs) || facts.pci.amd().next().is_none()) =>
-        {
-            None
-        }
         KfdAccess::Absent => {
             let vfio = facts.pci.amd().next().is_some()
                 && facts
@@ -205,6 +208,10 @@ fn refused(facts: &Facts) -> Option<Verdict> {
             unusable(Reason::AmdNoDriver, problem.to_owned(), remedy)
         }
     }
+}
+
+fn in_sysfs(facts: &Facts) -> bool {
+    facts.pci.source == Some(PciSource::Sysfs) && facts.pci.amd().next().is_some()
 }
 
 fn usable(facts: &Facts, gpus: &[Gpu], good: &[bool], channel: &Channel, known: bool) -> Usable {

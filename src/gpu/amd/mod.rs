@@ -6,14 +6,18 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::host::{CommandOutcome, Host, text};
+use super::host::{CommandOutcome, Host, shown, text};
 use super::{Inventory, Probe, ProbeOutcome, ids};
 
 pub(super) mod judge;
 
 const NODES: &str = "/sys/class/kfd/kfd/topology/nodes";
 const KFD: &str = "/dev/kfd";
-const ROCM_SMI: [&str; 3] = ["rocm-smi", "--showproductname", "--json"];
+const ROCM_SMI: &[&str] = &["rocm-smi", "--showproductname", "--json"];
+/// Every question that is asked of a tool.
+pub(super) const COMMANDS: &[&[&str]] = &[ROCM_SMI];
+/// More compute nodes than any machine has: what comes after them is not looked at.
+const MOST: usize = 4096;
 
 /// A compute node with a GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub struct AmdFacts {
     pub nodes: Vec<KfdNode>,
     /// Whether the kernel has compute nodes at all (the processor is one).
     pub topology: bool,
+    /// GPU nodes that the kernel did not finish setting up; nothing can use them.
+    pub unfinished: usize,
     /// Whether `/dev/kfd` can be used.
     pub kfd: KfdAccess,
     /// What `rocm-smi` lists.
@@ -70,24 +76,28 @@ pub(super) fn probe(host: &dyn Host, pci: &Inventory, ask_tool: bool, probes: &m
             command: None,
             file: None,
             exit: None,
-            line: Some(format!("FLAMBEAU_AMD_GFX={value}")),
+            line: Some(format!("FLAMBEAU_AMD_GFX={}", shown(&value))),
             outcome: ProbeOutcome::Overridden,
         });
-        let named = (1..).zip(value.split([',', ';']));
+        let named = (1..).zip(value.split([',', ';']).take(MOST));
         let nodes = named.map(|(node, gfx)| KfdNode {
             node,
-            gfx: Some(gfx.trim().to_ascii_lowercase()),
+            gfx: Some(shown(gfx).to_ascii_lowercase()),
             device: 1,
         });
         return AmdFacts {
             nodes: nodes.collect(),
             topology: true,
+            unfinished: 0,
             kfd: KfdAccess::Open,
             cards: Vec::new(),
             overridden: true,
         };
     }
-    let (topology, nodes) = topology(host, probes);
+    let (topology, mut nodes) = topology(host, probes);
+    let all = nodes.len();
+    nodes.retain(|node| node.device != 0 || node.gfx.is_some());
+    let unfinished = all - nodes.len();
     let kfd = if nodes.is_empty() && pci.amd().next().is_none() && !ask_tool {
         KfdAccess::Absent
     } else {
@@ -101,6 +111,7 @@ pub(super) fn probe(host: &dyn Host, pci: &Inventory, ask_tool: bool, probes: &m
     AmdFacts {
         nodes,
         topology,
+        unfinished,
         kfd,
         cards,
         overridden: false,
@@ -111,6 +122,7 @@ fn topology(host: &dyn Host, probes: &mut Vec<Probe>) -> (bool, Vec<KfdNode>) {
     let names = host.list(NODES);
     let mut numbers: Vec<u32> = names.iter().flatten().filter_map(|name| name.parse().ok()).collect();
     numbers.sort_unstable();
+    numbers.truncate(MOST);
     let nodes: Vec<_> = numbers
         .iter()
         .filter_map(|node| gpu_node(*node, &text(host, &format!("{NODES}/{node}/properties"))?))
@@ -161,7 +173,7 @@ fn access(host: &dyn Host, probes: &mut Vec<Probe>) -> KfdAccess {
     let access = match host.open_rw(KFD) {
         Ok(()) => KfdAccess::Open,
         Err(error) if error == "ENOENT" => KfdAccess::Absent,
-        Err(error) => KfdAccess::Refused(error),
+        Err(error) => KfdAccess::Refused(shown(&error)),
     };
     probes.push(Probe {
         name: "kfd",
@@ -183,7 +195,7 @@ fn access(host: &dyn Host, probes: &mut Vec<Probe>) -> KfdAccess {
 }
 
 fn rocm_smi(host: &dyn Host, probes: &mut Vec<Probe>) -> Vec<RocmCard> {
-    let outcome = host.run(&ROCM_SMI);
+    let outcome = host.run(ROCM_SMI);
     let (exit, cards, line) = match &outcome {
         CommandOutcome::Finished { exit, stdout, stderr } => {
             let cards = parse_cards(stdout);
@@ -192,10 +204,7 @@ fn rocm_smi(host: &dyn Host, probes: &mut Vec<Probe>) -> Vec<RocmCard> {
                 .chain(stderr.lines())
                 .map(str::trim)
                 .find(|line| !line.is_empty());
-            let line = cards
-                .first()
-                .map(|card| card.name.clone())
-                .or_else(|| said.map(|line| line.chars().take(200).collect()));
+            let line = cards.first().map(|card| card.name.clone()).or_else(|| said.map(shown));
             (Some(*exit), cards, line)
         }
         _ => (None, Vec::new(), None),
@@ -242,6 +251,7 @@ fn parse_cards(stdout: &str) -> Vec<RocmCard> {
                 .collect();
             (!members.is_empty()).then(|| (number, card(&members)))
         })
+        .take(MOST)
         .collect();
     cards.sort_by_key(|(number, _)| *number);
     cards.into_iter().map(|(_, card)| card).collect()
@@ -261,7 +271,7 @@ fn card(members: &BTreeMap<String, &str>) -> RocmCard {
         .or_else(|| member(&["card model"]).and_then(by_id));
     let name = member(&["card series", "device name", "card model", "card sku", "gfx version"]).unwrap_or("AMD GPU");
     RocmCard {
-        name: name.to_owned(),
+        name: shown(name),
         gfx: gfx.map(str::to_owned),
     }
 }

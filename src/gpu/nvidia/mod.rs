@@ -3,16 +3,26 @@
 //! The table that `nvidia-smi` prints for people is never read: its header changed in driver 610. Its exit code alone
 //! means nothing either; one parsed row of its query does.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use super::host::{Host, text};
+use serde::Deserialize;
+
+use super::host::Host;
 use super::{Inventory, Probe, ProbeOutcome};
 
+mod dead;
 pub(super) mod judge;
+mod kernel;
+mod overrides;
 mod smi;
 
+pub(super) use kernel::FILES;
+pub(super) use smi::COMMANDS;
+
 /// A CUDA compute capability, e.g. 8.9.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct ComputeCapability {
     /// Major version.
     pub major: u8,
@@ -48,6 +58,14 @@ impl ComputeCapability {
     }
 }
 
+impl TryFrom<String> for ComputeCapability {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or_else(|| format!("`{text}` is no compute capability"))
+    }
+}
+
 impl fmt::Display for ComputeCapability {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}.{}", self.major, self.minor)
@@ -55,7 +73,8 @@ impl fmt::Display for ComputeCapability {
 }
 
 /// A driver's version: two or three numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct DriverVersion {
     numbers: [u32; 3],
     text: String,
@@ -86,6 +105,14 @@ impl DriverVersion {
     #[must_use]
     pub fn is_older_than(&self, other: &Self) -> bool {
         self.numbers < other.numbers
+    }
+}
+
+impl TryFrom<String> for DriverVersion {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or_else(|| format!("`{text}` is no driver version"))
     }
 }
 
@@ -125,6 +152,8 @@ pub enum SmiFailure {
     NotLoaded,
     /// The driver's library is missing.
     NoLibrary,
+    /// This user may not ask.
+    Denied,
     /// Something else.
     Unknown,
 }
@@ -152,19 +181,35 @@ pub enum Smi {
 
 /// Everything that was learnt about NVIDIA.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent observations, no states")]
 pub struct NvidiaFacts {
     /// What `nvidia-smi` says.
     pub smi: Smi,
     /// The loaded kernel module's version.
     pub module: Option<String>,
+    /// Whether the nouveau module is loaded in its place, as far as the kernel tells.
+    pub nouveau: bool,
     /// Whether there are device files (`/dev/nvidia0`, …).
     pub device_files: bool,
+    /// Models by PCI address, as the kernel module names them; asked only where `nvidia-smi` names none.
+    pub models: BTreeMap<String, String>,
     /// Whether this is a Jetson board.
     pub jetson: bool,
-    /// UUIDs in the order of the rows, where they were needed and told.
-    pub uuids: Vec<String>,
+    /// Whether the GPUs are cut up by MIG, where that was asked.
+    pub mig: Mig,
     /// Whether variables stand in for the hardware.
     pub overridden: bool,
+}
+
+/// What MIG does to the GPUs (NVIDIA's partitioning of data-centre GPUs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mig {
+    /// Nothing, as far as is known.
+    Off,
+    /// At least one GPU is cut into instances; CUDA gives a process one of them.
+    Instances,
+    /// It is on for every GPU, and there is no instance: CUDA sees no device.
+    Empty,
 }
 
 impl NvidiaFacts {
@@ -180,128 +225,33 @@ impl NvidiaFacts {
 
 /// Looks for NVIDIA's driver and asks it.
 pub(super) fn probe(host: &dyn Host, pci: &Inventory, probes: &mut Vec<Probe>, notes: &mut Vec<String>) -> NvidiaFacts {
-    let (smi, overridden) = overrides(host, probes, notes);
+    let (smi, overridden) = overrides::or_ask(host, probes, notes);
     let mut facts = NvidiaFacts {
         smi,
         module: None,
+        nouveau: false,
         device_files: false,
-        jetson: is_jetson(host),
-        uuids: Vec::new(),
+        models: BTreeMap::new(),
+        jetson: kernel::is_jetson(host),
+        mig: Mig::Off,
         overridden,
     };
+    let alive = facts.rows().iter().any(|row| !row.lost);
     if pci.nvidia().next().is_some() || facts.smi != Smi::NotFound {
-        facts.module = module(host, probes);
-        let devices = host.list("/dev").unwrap_or_default();
-        facts.device_files = devices.iter().any(|name| {
-            name.strip_prefix("nvidia")
-                .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
-        });
+        facts.module = kernel::module(host, probes);
+        facts.device_files = kernel::device_files(host);
+        facts.nouveau = facts.module.is_none() && kernel::nouveau(host);
     }
-    let rows = facts.rows();
-    if !overridden && rows.windows(2).any(|pair| pair[0].compute != pair[1].compute) {
-        facts.uuids = smi::uuids(host, rows.len());
+    if !alive && facts.module.is_some() {
+        facts.models = kernel::models(host, probes);
+    }
+    if alive && !overridden {
+        facts.mig = smi::mig(host, facts.rows(), probes);
     }
     if facts.smi == (Smi::Hung { abandoned: true }) {
         notes.push("nvidia-smi hangs inside the driver, could not be killed and was left behind".to_owned());
     }
     facts
-}
-
-/// `FLAMBEAU_CUDA_DRIVER` and `FLAMBEAU_CUDA_ARCH` stand in for what they name; the rest is asked.
-fn overrides(host: &dyn Host, probes: &mut Vec<Probe>, notes: &mut Vec<String>) -> (Smi, bool) {
-    let value = |name: &str| host.var(name).filter(|value| !value.trim().is_empty());
-    let mut refuse = |name: &str, value: &str| notes.push(format!("{name} holds `{value}`, which is ignored"));
-    let driver = value("FLAMBEAU_CUDA_DRIVER").and_then(|text| {
-        let parsed = DriverVersion::parse(&text).or_else(|| DriverVersion::parse(&format!("{}.0", text.trim())));
-        if parsed.is_none() {
-            refuse("FLAMBEAU_CUDA_DRIVER", &text);
-        }
-        parsed
-    });
-    let compute: Vec<ComputeCapability> = value("FLAMBEAU_CUDA_ARCH")
-        .and_then(|text| {
-            let parsed: Option<Vec<_>> = text.split([',', ';']).map(ComputeCapability::parse).collect();
-            if parsed.is_none() {
-                refuse("FLAMBEAU_CUDA_ARCH", &text);
-            }
-            parsed
-        })
-        .unwrap_or_default();
-    if driver.is_none() && compute.is_empty() {
-        return (smi::ask(host, probes), false);
-    }
-    let row = |compute| SmiRow {
-        name: "NVIDIA GPU named by FLAMBEAU_CUDA_*".to_owned(),
-        driver: driver.clone(),
-        compute,
-        memory_mib: None,
-        lost: false,
-    };
-    let rows = if compute.is_empty() {
-        match smi::ask(host, probes) {
-            Smi::Rows(rows) => rows
-                .into_iter()
-                .map(|found| SmiRow {
-                    driver: driver.clone(),
-                    ..found
-                })
-                .collect(),
-            _ => vec![row(None)],
-        }
-    } else {
-        compute.into_iter().map(|compute| row(Some(compute))).collect()
-    };
-    probes.push(Probe {
-        name: "nvidia-override",
-        command: None,
-        file: None,
-        exit: None,
-        line: Some("FLAMBEAU_CUDA_DRIVER, FLAMBEAU_CUDA_ARCH".to_owned()),
-        outcome: ProbeOutcome::Overridden,
-    });
-    (Smi::Rows(rows), true)
-}
-
-/// The version of the loaded kernel module.
-fn module(host: &dyn Host, probes: &mut Vec<Probe>) -> Option<String> {
-    let mut file = |path: &str, read: fn(&str) -> Option<String>| {
-        let text = text(host, path);
-        let version = text.as_deref().and_then(read);
-        let outcome = match (&text, &version) {
-            (None, _) => ProbeOutcome::Absent,
-            (Some(_), None) => ProbeOutcome::Failed,
-            (Some(_), Some(_)) => ProbeOutcome::Found,
-        };
-        let line = text.as_deref().and_then(|text| text.lines().next()).map(str::to_owned);
-        probes.push(Probe {
-            name: "nvidia-module",
-            command: None,
-            file: Some(path.to_owned()),
-            exit: None,
-            line,
-            outcome,
-        });
-        version
-    };
-    file("/sys/module/nvidia/version", |text| {
-        DriverVersion::parse(text).map(|version| version.to_string())
-    })
-    .or_else(|| file("/proc/driver/nvidia/version", module_version))
-}
-
-/// The version in `/proc/driver/nvidia/version`: open and closed modules and every year's distribution write the rest
-/// of the line differently.
-fn module_version(text: &str) -> Option<String> {
-    let line = text.lines().find(|line| line.starts_with("NVRM version"))?;
-    line.split_whitespace()
-        .find_map(DriverVersion::parse)
-        .map(|version| version.to_string())
-}
-
-fn is_jetson(host: &dyn Host) -> bool {
-    host.arch() == "aarch64"
-        && (host.read("/etc/nv_tegra_release").is_ok()
-            || text(host, "/proc/device-tree/compatible").is_some_and(|names| names.contains("nvidia,tegra")))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! NVIDIA's answers, as recorded.
 
+use super::kernel::module_version;
 use super::smi::{failure, row};
 use super::*;
 use crate::gpu::tests::fixture;
