@@ -17,7 +17,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{FileDigest, WheelDigest};
-use crate::fsx::{PathContext as _, PathError, create_dir_all, read_if_exists, write_atomic};
+use crate::fsx::{PathContext as _, PathError, create_shared_dir_all, read_if_exists, write_shared};
 
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
                    # This folder is a cache of flambeau; its contents can be fetched again.\n";
@@ -125,7 +125,7 @@ impl Cache {
         if let Some(folder) = path.parent() {
             self.make_folder(folder)?;
         }
-        write_atomic(path, bytes)
+        write_shared(path, bytes)
     }
 
     /// Makes a folder of the cache, and marks the cache as one (so that backups leave it out) when it is new.
@@ -134,9 +134,9 @@ impl Cache {
             return Ok(());
         }
         let new = !self.root.is_dir();
-        create_dir_all(folder)?;
+        create_shared_dir_all(&self.root, folder)?;
         if new {
-            write_atomic(&self.root.join("CACHEDIR.TAG"), TAG.as_bytes())?;
+            write_shared(&self.root.join("CACHEDIR.TAG"), TAG.as_bytes())?;
         }
         Ok(())
     }

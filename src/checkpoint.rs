@@ -1,4 +1,4 @@
-//! Named moments at which a test can kill or hold this process.
+//! Named moments at which a test can kill or hold this process, and a clock that it can put wrong.
 //!
 //! Compiled into debug builds only, which is what tests run; a release build has an empty function here. Driven by
 //! `FLAMBEAU_CHECKPOINT`, a list of `<name>[#<n>]=<action>` separated by `;`:
@@ -16,6 +16,22 @@ pub fn reach(name: &str) {
     armed::reach(name);
     #[cfg(not(debug_assertions))]
     let _ = name;
+}
+
+/// The time by this machine's clock. In debug builds `FLAMBEAU_CLOCK_SHIFT`, seconds with a sign, puts the clock wrong.
+///
+/// # Panics
+/// In debug builds, where that variable is no number: a test would prove nothing.
+#[must_use]
+pub fn now() -> std::time::SystemTime {
+    let now = std::time::SystemTime::now();
+    #[cfg(debug_assertions)]
+    if let Ok(shift) = std::env::var("FLAMBEAU_CLOCK_SHIFT") {
+        let shift: i64 = shift.parse().expect("FLAMBEAU_CLOCK_SHIFT is a number of seconds");
+        let by = std::time::Duration::from_secs(shift.unsigned_abs());
+        return if shift < 0 { now - by } else { now + by };
+    }
+    now
 }
 
 #[cfg(debug_assertions)]

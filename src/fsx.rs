@@ -57,18 +57,106 @@ pub fn create_dir_all(path: &Path) -> Result<(), PathError> {
     std::fs::create_dir_all(path).at("create the folder", path)
 }
 
+/// Group and others' right to write, and setgid: what a folder of a shared store or cache passes on to what is made in
+/// it. A team's store is a folder of mode 2775; whoever works in it must not shut the others out by their umask.
+fn shared_bits(folder: &Path) -> io::Result<u32> {
+    Ok(std::fs::metadata(folder)?.permissions().mode() & 0o2022)
+}
+
+/// Creates `path`, a folder below `root` or `root` itself, and its parents. A new root has the mode that the umask gives;
+/// what is below it is readable by all who reach it, and writable by those who may write to the root.
+pub fn create_shared_dir_all(root: &Path, path: &Path) -> Result<(), PathError> {
+    if !root.is_dir() {
+        create_dir_all(root)?;
+    }
+    let mut folder = root.to_owned();
+    for part in path.strip_prefix(root).unwrap_or(Path::new("")).components() {
+        let bits = shared_bits(&folder).at("look at", &folder)?;
+        folder.push(part);
+        match std::fs::create_dir(&folder) {
+            Ok(()) => {
+                let mode = std::fs::Permissions::from_mode(0o755 | bits);
+                std::fs::set_permissions(&folder, mode).at("set the mode of", &folder)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).at("create the folder", folder),
+        }
+    }
+    Ok(())
+}
+
+/// As [`write_atomic`], for a file of a shared store or cache: whatever the umask, all may read it, and those may write
+/// it who may write to its folder.
+pub fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mode = 0o644 | (shared_bits(folder).at("look at", folder)? & 0o022);
+    replace(
+        path,
+        bytes,
+        How {
+            sync: false,
+            mode: Some(mode),
+        },
+    )
+}
+
+/// Opens a file on which processes of several users take locks, creating it where it is missing. Where it is another
+/// user's it may be open for reading only, which is enough for a lock.
+pub fn open_shared_lock(path: &Path) -> io::Result<std::fs::File> {
+    let open = |options: &mut std::fs::OpenOptions| options.open(path);
+    loop {
+        // Without O_CREAT: in sticky folders the kernel refuses it for another user's file (fs.protected_regular).
+        match open(std::fs::OpenOptions::new().read(true).append(true)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return open(std::fs::OpenOptions::new().read(true));
+            }
+            other => return other,
+        }
+        match create_shared_lock(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other,
+        }
+    }
+}
+
+/// Makes the file of a lock, which nobody sees before it has the mode that lets everybody open it: with a umask of 077
+/// another user's process would be refused for that moment.
+fn create_shared_lock(path: &Path) -> io::Result<std::fs::File> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mode = 0o644 | (shared_bits(folder)? & 0o022);
+    let file = tempfile::Builder::new()
+        .prefix(".flambeau-")
+        .append(true)
+        .tempfile_in(folder)?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
+    match file.persist_noclobber(path) {
+        Ok(file) => Ok(file),
+        Err(error) => Err(error.error),
+    }
+}
+
 /// Replaces `path` by `bytes` in one step: readers see the old content or the new, never a part. The file's mode is
 /// 0644 less the process's umask. After a power loss the file may be empty; see [`write_durable`].
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
-    replace(path, bytes, false)
+    replace(path, bytes, How::default())
 }
 
 /// As [`write_atomic`], and the content is on disk before the file is replaced: for what cannot be made again.
 pub fn write_durable(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
-    replace(path, bytes, true)
+    replace(path, bytes, How { sync: true, mode: None })
 }
 
-fn replace(path: &Path, bytes: &[u8], sync: bool) -> Result<(), PathError> {
+/// How a file is replaced.
+#[derive(Clone, Copy, Default)]
+struct How {
+    /// Whether its bytes reach the disk first.
+    sync: bool,
+    /// The mode, where the umask has no say in it.
+    mode: Option<u32>,
+}
+
+fn replace(path: &Path, bytes: &[u8], how: How) -> Result<(), PathError> {
     let folder = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -79,7 +167,13 @@ fn replace(path: &Path, bytes: &[u8], sync: bool) -> Result<(), PathError> {
         .tempfile_in(folder)
         .at("create a file in", folder)?;
     file.write_all(bytes).at("write", file.path())?;
-    if sync {
+    if let Some(mode) = how.mode {
+        let mode = std::fs::Permissions::from_mode(mode);
+        file.as_file()
+            .set_permissions(mode)
+            .at("set the mode of", file.path())?;
+    }
+    if how.sync {
         file.as_file().sync_data().at("sync", file.path())?;
     }
     file.persist(path).map_err(|error| error.error).at("replace", path)?;
@@ -233,6 +327,27 @@ mod tests {
         assert_eq!(read_if_exists(&folder.path().join("b")).expect("absent"), None);
         let error = write_atomic(&folder.path().join("none/a"), b"").expect_err("no folder");
         assert!(error.to_string().ends_with("/none"), "{error}");
+    }
+
+    #[test]
+    fn a_shared_folder_passes_its_rights_on() {
+        let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o7777;
+        let folder = tempfile::tempdir().expect("a folder");
+        for (of_root, of_folder, of_file) in [(0o2775, 0o2775, 0o664), (0o755, 0o755, 0o644), (0o700, 0o755, 0o644)] {
+            let root = folder.path().join(format!("{of_root:o}"));
+            std::fs::create_dir(&root).expect("a folder");
+            std::fs::set_permissions(&root, std::fs::Permissions::from_mode(of_root)).expect("ours");
+            create_shared_dir_all(&root, &root.join("a/b")).expect("made");
+            create_shared_dir_all(&root, &root.join("a/b")).expect("made again");
+            write_shared(&root.join("a/b/file"), b"x").expect("written");
+            drop(open_shared_lock(&root.join("a/lock")).expect("opened"));
+            drop(open_shared_lock(&root.join("a/lock")).expect("opened again"));
+            assert_eq!((mode(&root.join("a")), mode(&root.join("a/b"))), (of_folder, of_folder));
+            assert_eq!(
+                (mode(&root.join("a/b/file")), mode(&root.join("a/lock"))),
+                (of_file, of_file)
+            );
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::build::EnvironmentDocument;
 use super::{Context, VerbResult};
 use crate::error::Failure;
 use crate::gpu::LiveHost;
+use crate::project::activate::Activated;
 use crate::project::plan::PlanOptions;
 
 /// Arguments of `activate`.
@@ -28,7 +29,7 @@ pub(super) fn run(args: &ActivateArgs, context: &Context<'_>) -> VerbResult {
     let project = context.project();
     let in_the_way = super::build::in_the_way(args.force);
     let activated = if let Some(name) = &args.name {
-        project.activate_named(name, project.configured(), in_the_way)?
+        project.activate_named(name, in_the_way)?
     } else {
         let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
         let plan = project.plan(chosen, PlanOptions { locked: true })?;
@@ -38,17 +39,16 @@ pub(super) fn run(args: &ActivateArgs, context: &Context<'_>) -> VerbResult {
         })?;
         project.activate_realised(&realised, &plan.chosen, in_the_way)?
     };
-    super::build::tell_moved(&activated, context);
-    let document = EnvironmentDocument {
-        activated: true,
-        generation: Some(activated.generation.number),
-        ..EnvironmentDocument::of(&activated.path, &activated.state, started)
-    };
-    let verb = if activated.switched {
-        "activated"
-    } else {
-        "already active:"
-    };
+    report(&activated, "activated", started, context);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what became active; `verb` is for where `.venv` led elsewhere before.
+pub(super) fn report(activated: &Activated, verb: &str, started: Instant, context: &Context<'_>) {
+    super::build::tell_moved(activated, context);
+    super::changes::tell(activated, context);
+    let document = EnvironmentDocument::of_activated(activated, started);
+    let verb = if activated.switched { verb } else { "already active:" };
     let state = &activated.state;
     let text = format!(
         "{verb} {} on channel {}, Python {} (generation {})\n  key  {}\n  path {}",
@@ -60,5 +60,4 @@ pub(super) fn run(args: &ActivateArgs, context: &Context<'_>) -> VerbResult {
         activated.path.display()
     );
     context.ui.result(&document, &text);
-    Ok(ExitCode::SUCCESS)
 }

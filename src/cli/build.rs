@@ -13,6 +13,7 @@ use crate::digest::EnvironmentKey;
 use crate::error::{Failure, Kind};
 use crate::gpu::LiveHost;
 use crate::project::activate::{Activated, InTheWay};
+use crate::project::changes::Change;
 use crate::project::choice::Chosen;
 use crate::project::from::FromFile;
 use crate::project::plan::{Plan, PlanOptions};
@@ -70,9 +71,25 @@ pub(super) struct EnvironmentDocument {
     pub(super) lockfile: Option<std::path::PathBuf>,
     pub(super) relocked: bool,
     pub(super) warnings: Vec<String>,
+    /// What differs from the environment that was active before; empty where that is this one, or none was.
+    pub(super) changes: Vec<Change>,
+    /// Bytes that this environment takes more than that one, where both are known.
+    pub(super) size_change_bytes: Option<i64>,
 }
 
 impl EnvironmentDocument {
+    /// The document of what was activated.
+    pub(super) fn of_activated(activated: &Activated, started: Instant) -> Self {
+        let changes = activated.changes.clone().unwrap_or_default();
+        Self {
+            activated: true,
+            generation: Some(activated.generation.number),
+            changes: changes.packages,
+            size_change_bytes: changes.size,
+            ..Self::of(&activated.path, &activated.state, started)
+        }
+    }
+
     /// The document of an environment with nothing said about how it came about.
     pub(super) fn of(path: &std::path::Path, state: &crate::env::state::EnvironmentState, started: Instant) -> Self {
         Self {
@@ -92,6 +109,8 @@ impl EnvironmentDocument {
             lockfile: None,
             relocked: false,
             warnings: Vec::new(),
+            changes: Vec::new(),
+            size_change_bytes: None,
         }
     }
 }
@@ -105,6 +124,12 @@ pub(super) struct Built {
 
 pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
     let started = Instant::now();
+    if args.is_plain()
+        && let Some(kept) = kept(&args.choice, context, in_the_way(args.force))?
+    {
+        report_kept(&kept, started, context);
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut plan = match args.from.file() {
         Some(file) => plan_from(&file, context)?,
         None => plan(context, args.locked)?,
@@ -123,6 +148,51 @@ pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
     report(&built, started, context);
     context.project().settle(&built.realised.path);
     Ok(ExitCode::SUCCESS)
+}
+
+impl BuildArgs {
+    /// Whether nothing but `build` is asked for; what asks about the lockfile's environment is answered by that one.
+    fn is_plain(&self) -> bool {
+        !(self.no_activate || self.locked || self.dry_run || self.strict || self.require_gpu)
+            && self.expect.is_none()
+            && self.from.file().is_none()
+    }
+}
+
+/// The environment that was named by `rollback` or `activate`, where it is kept because nothing chooses another one.
+pub(super) fn kept(
+    choice: &ChoiceArgs,
+    context: &Context<'_>,
+    in_the_way: InTheWay,
+) -> Result<Option<Activated>, Failure> {
+    if choice.chooses() {
+        return Ok(None);
+    }
+    let project = context.project();
+    if in_the_way == InTheWay::Refuse {
+        project.profile().check_links()?;
+    }
+    Ok(project.keep_held(in_the_way)?)
+}
+
+fn report_kept(kept: &Activated, started: Instant, context: &Context<'_>) {
+    let (state, number) = (&kept.state, kept.generation.number);
+    context.ui.note(&format!(
+        "generation {number} was chosen and is kept until a flag, the requirements or the lockfile change"
+    ));
+    let text = format!(
+        "already built: {} packages, {}, Python {} ({} on channel {})\n  key  {}\n  path {}\nactive as .venv (generation {number})",
+        state.installed_packages.len(),
+        human_bytes(state.size_bytes),
+        state.python_version,
+        state.installed_backend,
+        state.channel,
+        state.environment_key,
+        kept.path.display(),
+    );
+    context
+        .ui
+        .result(&EnvironmentDocument::of_activated(kept, started), &text);
 }
 
 /// Chooses and plans, and says what the plan should be known for.
@@ -224,6 +294,7 @@ pub(super) fn build(
         .transpose()?;
     if let Some(activated) = &activated {
         tell_moved(activated, context);
+        super::changes::tell(activated, context);
     }
     Ok(Built {
         plan,
@@ -241,13 +312,14 @@ fn report(built: &Built, started: Instant, context: &Context<'_>) {
     let state = &realised.state;
     let document = EnvironmentDocument {
         reused: realised.reused,
-        activated: activated.is_some(),
-        generation: activated.as_ref().map(|activated| activated.generation.number),
         downloaded_bytes: realised.downloaded,
         lockfile: Some(plan.lockfile.path.clone()),
         relocked: plan.relocked,
         warnings: plan.warnings.clone(),
-        ..EnvironmentDocument::of(&realised.path, state, started)
+        ..match activated {
+            Some(activated) => EnvironmentDocument::of_activated(activated, started),
+            None => EnvironmentDocument::of(&realised.path, state, started),
+        }
     };
     let seconds = started.elapsed().as_secs_f64();
     let verb = if realised.reused { "already built" } else { "built" };

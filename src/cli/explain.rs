@@ -11,6 +11,7 @@ use crate::config::{ConfigError, ListError};
 use crate::env::build::BuildError;
 use crate::env::bytecode::BytecodeError;
 use crate::env::compose::ComposeError;
+use crate::env::state::StateError;
 use crate::env::tree::TreeError;
 use crate::error::{Failure, Kind};
 use crate::fetch;
@@ -24,6 +25,7 @@ use crate::profile::ProfileError;
 use crate::project::activate::ActivateError;
 use crate::project::export::ExportError;
 use crate::project::from::FromError;
+use crate::project::graph::GraphError;
 use crate::project::lockfiles::LockfileError;
 use crate::project::manifest::ManifestError;
 use crate::project::network::NetworkError;
@@ -60,6 +62,7 @@ failures!(
     ConfigError,
     ExportError,
     FromError,
+    GraphError,
     LockfileError,
     ManifestError,
     PathError,
@@ -108,6 +111,7 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| find::<FromError>(error).and_then(from))
         .or_else(|| find::<ForeignError>(error).map(foreign))
         .or_else(|| find::<RelockError>(error).and_then(relock))
+        .or_else(|| find::<GraphError>(error).and_then(graph))
         .or_else(|| find::<ActivateError>(error).and_then(activate))
         .or_else(|| find::<ProfileError>(error).and_then(profile))
         .or_else(|| find::<NetworkError>(error).and_then(network))
@@ -217,13 +221,42 @@ fn activate(error: &ActivateError) -> Option<Advice> {
     }
 }
 
+fn graph(error: &GraphError) -> Option<Advice> {
+    match error {
+        GraphError::Path(inner) => files(inner),
+        GraphError::Activate(inner) => activate(inner),
+        GraphError::Plan(inner) => plan(inner),
+        GraphError::Metadata { .. } => Some(advice(Kind::Integrity, ["`flambeau verify` says what is damaged"])),
+        GraphError::Absent { .. } => Some(advice(Kind::User, ["`flambeau tree` shows what is there"])),
+    }
+}
+
 fn profile(error: &ProfileError) -> Option<Advice> {
     match error {
         ProfileError::Path(inner) => files(inner),
+        ProfileError::State(StateError::Damaged { .. }) => Some(advice(
+            Kind::Integrity,
+            ["`flambeau build` makes the environment again from what is in the store and the cache"],
+        )),
         ProfileError::State(_) => Some(advice(Kind::User, ["`flambeau build` builds the environment again"])),
         ProfileError::InTheWay { .. } => Some(advice(Kind::User, ["move it away, or let --force move it aside"])),
-        ProfileError::NoGeneration(_) => Some(advice(Kind::User, ["`flambeau status` says which one is active"])),
-        ProfileError::Vanished { .. } => Some(advice(Kind::User, ["`flambeau build` builds it again"])),
+        ProfileError::NoGeneration(_) => Some(advice(Kind::User, ["`flambeau generations` lists those there are"])),
+        ProfileError::Vanished { .. } => Some(advice(
+            Kind::User,
+            [
+                "`flambeau rollback --to N` goes to another generation; `flambeau generations` lists them",
+                "`flambeau build` builds what the lockfile says",
+            ],
+        )),
+        ProfileError::NoOlder(_) => Some(advice(
+            Kind::User,
+            ["`flambeau generations` lists those there are; `flambeau activate N` goes to any of them"],
+        )),
+        ProfileError::NothingActive(_) => Some(advice(
+            Kind::User,
+            ["`flambeau rollback --to N` or `flambeau activate N` goes to a generation; `flambeau build` makes one"],
+        )),
+        ProfileError::DeletesCurrent(_) => Some(advice(Kind::User, ["activate another one first, or leave it out"])),
         ProfileError::Newer { .. } => Some(advice(Kind::User, ["use the newer flambeau that wrote it"])),
     }
 }
@@ -304,6 +337,10 @@ fn store(error: &StoreError) -> Option<Advice> {
         StoreError::Newer { .. } => Some(advice(
             Kind::User,
             ["use the newer flambeau, or another store with --store-dir"],
+        )),
+        StoreError::Older { .. } => Some(advice(
+            Kind::User,
+            ["let a `flambeau build` of somebody who may write to it bring it up to date"],
         )),
         StoreError::BadVersion { .. } => Some(advice(Kind::User, ["name a folder of flambeau's own with --store-dir"])),
         StoreError::Guard { .. } => Some(advice(

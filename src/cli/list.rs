@@ -27,6 +27,8 @@ struct Row {
     size_bytes: u64,
     active: bool,
     roots: Vec<String>,
+    /// The read-only lower store that it is in, where it is not in one's own.
+    lower_store: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,6 +56,7 @@ pub(super) fn run(_args: &ListArgs, context: &Context<'_>) -> VerbResult {
                 size_bytes: state.size_bytes,
                 active: active.as_ref() == Some(&listed.path),
                 roots: roots.of.get(&listed.path).cloned().unwrap_or_default(),
+                lower_store: listed.lower,
                 path: listed.path,
             }),
             Err(why) => context.ui.warning(&format!("{}: {why}", listed.name)),
@@ -62,8 +65,12 @@ pub(super) fn run(_args: &ListArgs, context: &Context<'_>) -> VerbResult {
     let lines: Vec<String> = rows
         .iter()
         .map(|row| {
+            let lower = row
+                .lower_store
+                .as_ref()
+                .map_or_else(String::new, |store| format!("  in {} (read-only)", store.display()));
             format!(
-                "{} {}  {:4} {:9} Python {:8} {:>7}  {}",
+                "{} {}  {:4} {:9} Python {:8} {:>7}  {}{lower}",
                 if row.active { '*' } else { ' ' },
                 &row.key.to_string()[..12],
                 row.backend,

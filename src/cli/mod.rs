@@ -23,19 +23,25 @@ use crate::ui::{ProgressMode, Ui, UiOptions};
 
 mod activate;
 mod build;
+mod changes;
 mod detect;
+mod diff;
 mod doctor;
 mod edit;
 mod explain;
 mod explain_from;
 mod export;
 mod fetch;
+mod generations;
 mod hash;
 mod list;
 mod lock;
 mod options;
+mod rollback;
 mod run;
 mod status;
+mod tree;
+mod why;
 
 use options::ChoiceArgs;
 
@@ -148,14 +154,26 @@ enum Command {
     Build(build::BuildArgs),
     /// Flip .venv to an environment that is already built
     Activate(activate::ActivateArgs),
+    /// Go back to the environment that was active before
+    Rollback(rollback::RollbackArgs),
+    /// List the environments that were active in this project, or forget some
+    Generations(generations::GenerationsArgs),
     /// Say what is active
     Status(status::StatusArgs),
+    /// Compare two environments or lockfiles, package by package
+    Diff(diff::DiffArgs),
+    /// Say which packages need a package
+    Why(why::WhyArgs),
+    /// Draw the packages with what each needs
+    Tree(tree::TreeArgs),
     /// List the environments of the store
     List(list::ListArgs),
     /// Write a lockfile in a form that other tools install from
     Export(export::ExportArgs),
     /// Run a command in the wanted environment, building it first if needed
     Run(run::RunArgs),
+    /// Start a shell in the wanted environment, building it first if needed
+    Shell(run::ShellArgs),
 }
 
 impl Command {
@@ -169,13 +187,19 @@ impl Command {
             | Self::Remove(_)
             | Self::Lock(_)
             | Self::Activate(_)
+            | Self::Rollback(_)
+            | Self::Generations(_)
             | Self::Status(_)
+            | Self::Diff(_)
+            | Self::Why(_)
+            | Self::Tree(_)
             | Self::List(_) => None,
             Self::Hash(args) => Some(&args.choice),
             Self::Fetch(args) => Some(&args.choice),
             Self::Build(args) => Some(&args.choice),
             Self::Export(args) => Some(&args.choice),
             Self::Run(args) => Some(&args.choice),
+            Self::Shell(args) => Some(&args.choice),
         }
     }
 
@@ -325,10 +349,16 @@ fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
         Command::Fetch(args) => fetch::run(&args, &context),
         Command::Build(args) => build::run(&args, &context),
         Command::Activate(args) => activate::run(&args, &context),
+        Command::Rollback(args) => rollback::run(&args, &context),
+        Command::Generations(args) => generations::run(&args, &context),
         Command::Status(args) => status::run(&args, &context),
+        Command::Diff(args) => diff::run(&args, &context),
+        Command::Why(args) => why::run(&args, &context),
+        Command::Tree(args) => tree::run(&args, &context),
         Command::List(args) => list::run(&args, &context),
         Command::Export(args) => export::run(&args, &context),
         Command::Run(args) => run::run(&args, &context),
+        Command::Shell(args) => run::shell(&args, &context),
     }
 }
 

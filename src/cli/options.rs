@@ -30,6 +30,17 @@ pub(super) struct ChoiceArgs {
     pub link_mode: Option<LinkMode>,
 }
 
+impl ChoiceArgs {
+    /// Whether any of them chooses something.
+    pub(super) fn chooses(&self) -> bool {
+        self.backend.is_some()
+            || self.channel.is_some()
+            || self.python.is_some()
+            || self.index_url.is_some()
+            || self.link_mode.is_some()
+    }
+}
+
 /// A file of another tool, in place of the project's lockfile.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct FromArgs {

@@ -1,9 +1,10 @@
-//! `flambeau run`
+//! `flambeau run` and `flambeau shell`
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use clap::Args;
 
@@ -36,24 +37,77 @@ pub(super) struct RunArgs {
     command: Vec<OsString>,
 }
 
+/// Arguments of `shell`.
+#[derive(Debug, Args)]
+pub(super) struct ShellArgs {
+    #[command(flatten)]
+    pub(super) choice: ChoiceArgs,
+    /// Put a folder on sys.path, before the environment's packages
+    #[arg(long, value_name = "DIR")]
+    overlay: Vec<PathBuf>,
+    /// Never write the lockfile; a missing or stale one is an error
+    #[arg(long)]
+    locked: bool,
+    /// Leave out the variables that hide GPUs the wheels do not run on [env: FLAMBEAU_NO_GPU_ENV]
+    #[arg(long)]
+    no_gpu_env: bool,
+}
+
 pub(super) fn run(args: &RunArgs, context: &Context<'_>) -> VerbResult {
-    let plan = super::build::plan(context, args.locked)?;
-    let built = super::build::build(plan, context, Some(InTheWay::Refuse), false)?;
-    // The environment itself and not `.venv`: whatever is flipped from now on, the command stays in it.
-    let environment = &built.realised.path;
+    let environment = wanted(&args.choice, args.locked, context)?;
     let Some((program, rest)) = args.command.split_first() else {
         return Ok(std::process::ExitCode::SUCCESS);
     };
-    let mut command = std::process::Command::new(in_environment(environment, program));
+    let mut command = command_in(&environment, program, (&args.overlay, args.no_gpu_env), context)?;
+    command.args(rest);
+    replace_with(command, program, "the command must be in the environment or on PATH")
+}
+
+pub(super) fn shell(args: &ShellArgs, context: &Context<'_>) -> VerbResult {
+    let environment = wanted(&args.choice, args.locked, context)?;
+    let shell = context.vars.os("SHELL").unwrap_or(OsStr::new("/bin/sh"));
+    let mut command = command_in(&environment, shell, (&args.overlay, args.no_gpu_env), context)?;
+    let name = context.config.project.file_name().unwrap_or_default();
+    let mut prompt = OsString::from("(");
+    prompt.push(name);
+    prompt.push(") ");
+    // Shells set their prompt themselves; this is for those that take it over, and for prompts that ask the variable.
+    let before = context.vars.raw("PS1").unwrap_or(OsStr::new("$ "));
+    command.env("PS1", [prompt.as_os_str(), before].into_iter().collect::<OsString>());
+    command.env("VIRTUAL_ENV_PROMPT", name);
+    context.ui.note(&format!(
+        "in the environment {}; `exit` leaves it",
+        environment.file_name().unwrap_or_default().to_string_lossy()
+    ));
+    replace_with(command, shell, "set SHELL to the shell that you want")
+}
+
+/// The wanted environment, built and activated first where that is needed. The environment itself and not `.venv`:
+/// whatever is flipped from now on, the command stays in it.
+fn wanted(choice: &ChoiceArgs, locked: bool, context: &Context<'_>) -> Result<PathBuf, Failure> {
+    if !locked && let Some(kept) = super::build::kept(choice, context, InTheWay::Refuse)? {
+        return Ok(kept.path);
+    }
+    let plan = super::build::plan(context, locked)?;
+    let built = super::build::build(plan, context, Some(InTheWay::Refuse), false)?;
+    Ok(built.realised.path)
+}
+
+fn command_in(
+    environment: &Path,
+    program: &OsStr,
+    (overlays, no_gpu_env): (&[PathBuf], bool),
+    context: &Context<'_>,
+) -> Result<Command, Failure> {
+    let mut command = Command::new(in_environment(environment, program));
     command
-        .args(rest)
         .env("VIRTUAL_ENV", environment)
         .env_remove("PYTHONHOME")
         .env("PATH", path_with(environment, context));
-    if !args.no_gpu_env {
+    if !no_gpu_env {
         command.envs(gpu_variables(context));
     }
-    let mut folders = args.overlay.clone();
+    let mut folders = overlays.to_vec();
     folders.extend(context.project().overlay_folders());
     if !folders.is_empty() {
         command.env(
@@ -61,14 +115,18 @@ pub(super) fn run(args: &RunArgs, context: &Context<'_>) -> VerbResult {
             overlay(environment, &context.config.project, &folders)?,
         );
     }
-    // Replaces this process, so that signals, the terminal and the exit code are the command's own.
+    Ok(command)
+}
+
+/// Replaces this process, so that signals, the terminal and the exit code are the command's own.
+fn replace_with(mut command: Command, program: &OsStr, hint: &str) -> VerbResult {
     let source = command.exec();
     Err(Failure::user(crate::fsx::PathError {
         action: "run",
         path: program.into(),
         source,
     })
-    .hint("the command must be in the environment or on PATH"))
+    .hint(hint))
 }
 
 /// The variables that this machine's GPUs need. What the user has set stays, and may be nothing.

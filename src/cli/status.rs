@@ -4,10 +4,23 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::build::EnvironmentDocument;
+use super::generations::Row;
 use super::{Context, VerbResult};
 use crate::error::Failure;
+
+/// How many generations `status` shows.
+const SHOWN: usize = 5;
+
+#[derive(Debug, Serialize)]
+struct Document {
+    #[serde(flatten)]
+    environment: EnvironmentDocument,
+    /// The newest generations, oldest first.
+    history: Vec<Row>,
+}
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
@@ -25,7 +38,8 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
         ))
         .hint("`flambeau build` builds and activates one"));
     };
-    let generation = profile.current()?.map(|generation| generation.number);
+    let current = profile.current()?;
+    let generation = current.as_ref().map(|generation| generation.number);
     let mut warnings = Vec::new();
     if let Some(what) = project.interpreter_problem(&state) {
         warnings.push(format!(
@@ -36,8 +50,19 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
     for warning in &warnings {
         context.ui.warning(warning);
     }
+    let mut history = profile.generations()?;
+    history.drain(..history.len().saturating_sub(SHOWN));
+    let history: Vec<Row> = history.into_iter().map(|one| Row::of(one, generation)).collect();
+    let since = current.as_ref().map_or_else(String::new, |current| {
+        format!(
+            "\n  active  since {} ({})",
+            current.last_active(),
+            current.last_cause().as_str()
+        )
+    });
+    let lines: Vec<String> = history.iter().map(|row| format!("\n{}", row.line())).collect();
     let text = format!(
-        "{} on channel {}, Python {} ({} packages){}\n  key     {}\n  path    {}\n  target  {}\n  python  {}\n  created {}",
+        "{} on channel {}, Python {} ({} packages){}\n  key     {}\n  path    {}\n  target  {}\n  python  {}\n  created {}{since}{}",
         state.installed_backend,
         state.channel,
         state.python_version,
@@ -50,13 +75,15 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
         state.target,
         state.interpreter.display(),
         state.created_at,
+        lines.concat(),
     );
-    let document = EnvironmentDocument {
+    let environment = EnvironmentDocument {
         activated: true,
         generation,
         warnings,
         ..EnvironmentDocument::of(&path, &state, started)
     };
+    let document = Document { environment, history };
     context.ui.result(&document, &text);
     Ok(ExitCode::SUCCESS)
 }

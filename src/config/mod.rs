@@ -30,7 +30,7 @@ use crate::pep::VersionSpecifiers;
 use crate::policy::{Cutoff, PreReleases, Versions};
 use crate::python::Request;
 use crate::target::{Platform, PythonMinor};
-use sources::{channel, mirror, normal, preference, project_python, python, read_settings};
+use sources::{channel, lower_stores, mirror, normal, preference, project_python, python, read_settings};
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +123,8 @@ pub struct Config {
     pub project: PathBuf,
     store_dir: Option<PathBuf>,
     cache_dir: Option<PathBuf>,
+    /// Read-only stores of others, looked in before one's own: the first of them first.
+    pub lower_stores: Vec<PathBuf>,
     /// Whether the network may not be used.
     pub offline: bool,
     /// Which backend is preferred.
@@ -205,6 +207,7 @@ impl Config {
             cache_dir: folder(&overrides.cache_dir, "FLAMBEAU_CACHE_DIR", &ours.cache_dir)
                 .or_else(|| Some(project.join("cache")).filter(|cache| cache.join("CACHEDIR.TAG").is_file()))
                 .or_else(|| vars.user_folder("XDG_CACHE_HOME", ".cache")),
+            lower_stores: lower_stores(vars, cwd).unwrap_or_else(|| ours.store_dirs.iter().map(in_project).collect()),
             offline: overrides.offline || vars.switch("FLAMBEAU_OFFLINE")?,
             backend: overrides.backend.map_or_else(
                 || configured_backend.clone(),

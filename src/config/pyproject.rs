@@ -123,6 +123,8 @@ pub(super) struct Flambeau {
     pub(super) resolution: Option<Versions>,
     pub(super) store_dir: Option<PathBuf>,
     #[serde(default)]
+    pub(super) store_dirs: Vec<PathBuf>,
+    #[serde(default)]
     pub(super) sync: Option<Sync>,
 }
 

@@ -115,6 +115,17 @@ fn read_pin(path: &Path) -> Result<Option<(usize, String)>, ConfigError> {
         .map(|(number, line)| (number, line.to_owned())))
 }
 
+/// The folders of `FLAMBEAU_STORE_DIRS`, separated by colons; none where it is unset. They replace the project's list.
+pub(super) fn lower_stores(vars: &Vars, cwd: &Path) -> Option<Vec<PathBuf>> {
+    let value = vars.os("FLAMBEAU_STORE_DIRS")?;
+    let folders = std::env::split_paths(value).filter(|folder| !folder.as_os_str().is_empty());
+    Some(
+        folders
+            .map(|folder| normal(&cwd.join(vars.expand_home(&folder))))
+            .collect(),
+    )
+}
+
 pub(super) fn mirror(vars: &Vars) -> Result<Option<String>, ConfigError> {
     const NAME: &str = "FLAMBEAU_PYTORCH_MIRROR";
     let Some(value) = vars.text(NAME) else { return Ok(None) };

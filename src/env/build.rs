@@ -3,6 +3,7 @@
 //! Adds to the composed trees what binds them to one interpreter (`bin/python*`, `pyvenv.cfg`), the state file, and
 //! the lease file outside; then commits. Nothing here depends on where the store is or who builds.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -91,6 +92,7 @@ pub fn build(
     let composed = compose(store, trees, prefix, mode)?;
     bind(prefix, python)?;
     let conflicts = composed.conflicts.clone();
+    let lower: BTreeSet<PathBuf> = trees.iter().filter_map(|tree| tree.lower(store)).collect();
     let state = EnvironmentState {
         installed_backend: identity.backend,
         created_at: state::now(),
@@ -109,6 +111,7 @@ pub fn build(
         flambeau_version: env!("CARGO_PKG_VERSION").to_owned(),
         size_bytes: composed.bytes,
         conflicts: composed.conflicts.into_iter().map(Into::into).collect(),
+        lower_stores: lower.into_iter().collect(),
     };
     write(&prefix.join(state::FILE_NAME), &state.to_bytes())?;
     let name = identity.folder(python);
@@ -155,14 +158,16 @@ fn write(path: &Path, contents: &[u8]) -> Result<(), PathError> {
 /// Processes open the lease file to hold a shared flock on it; any user may.
 fn create_lease(path: &Path) -> Result<(), PathError> {
     use std::os::unix::fs::PermissionsExt as _;
-    let file = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .at("create", path)?;
-    // Another user's lease file serves as well as ours.
-    file.set_permissions(std::fs::Permissions::from_mode(0o644)).ok();
-    Ok(())
+    let file = std::fs::OpenOptions::new().append(true).create_new(true).open(path);
+    match file {
+        // Another user's lease file serves as well as ours.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error).at("create", path),
+        Ok(file) => {
+            let mode = std::fs::Permissions::from_mode(0o644);
+            file.set_permissions(mode).at("set the mode of", path)
+        }
+    }
 }
 
 #[cfg(test)]

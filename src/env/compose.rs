@@ -148,10 +148,7 @@ fn is_skeleton(path: &str) -> bool {
 impl Composer<'_> {
     /// Where a path of a tree is.
     fn in_tree(&self, tree: usize, path: &str) -> PathBuf {
-        self.store
-            .path(Shelf::Wheels, &self.trees[tree].name)
-            .join("root")
-            .join(path)
+        self.trees[tree].folder.join("root").join(path)
     }
 
     fn package(&self, tree: usize) -> String {
@@ -160,7 +157,7 @@ impl Composer<'_> {
 
     /// The folder at `path` of a tree with all its content, from the full manifest.
     fn unfolded(&self, tree: usize, path: &str) -> Result<Folder, ComposeError> {
-        let manifest = self.trees[tree].manifest(self.store)?;
+        let manifest = self.trees[tree].manifest()?;
         let mut folder = Folder::of_files(&manifest.files);
         for part in path.split('/').filter(|part| !part.is_empty()) {
             folder = folder.folders.remove(part).unwrap_or_default();
@@ -282,10 +279,16 @@ impl Composer<'_> {
         self.real_folder(path, &contributors)
     }
 
-    /// A relative symlink, so that the store can be moved as a whole.
+    /// A relative symlink, so that the store can be moved as a whole; an absolute one into a lower store, which stays
+    /// where it is.
     fn link_folder(&self, tree: usize, path: &str) -> Result<(), ComposeError> {
-        let up = "../".repeat(path.matches('/').count() + 2);
-        let target = format!("{up}{}/{}/root/{path}", Shelf::Wheels.folder(), self.trees[tree].name);
+        let target = if self.trees[tree].lower(self.store).is_some() {
+            self.in_tree(tree, path)
+        } else {
+            let up = "../".repeat(path.matches('/').count() + 2);
+            let name = &self.trees[tree].name;
+            PathBuf::from(format!("{up}{}/{name}/root/{path}", Shelf::Wheels.folder()))
+        };
         let link = self.prefix.join(path);
         Ok(symlink(target, &link).at("create the symlink", &link)?)
     }

@@ -7,6 +7,7 @@ use super::tree::{Tree, TreeError, Trees, refused};
 use crate::digest::{Hasher, WheelDigest};
 use crate::fsx::PathContext as _;
 use crate::relpath::RelPath;
+use crate::store::Shelf;
 use crate::wheel::entry_points;
 use crate::wheel::manifest::FileRow;
 use crate::wheel::unpack::{Layout, sources, write_new};
@@ -92,7 +93,8 @@ impl Trees<'_> {
             files,
             (NAME.to_owned(), version, NAME.to_owned(), digest),
         )?;
-        Ok(Tree { name, facts })
+        let folder = self.store.path(Shelf::Wheels, &name);
+        Ok(Tree { name, folder, facts })
     }
 }
 

@@ -67,6 +67,9 @@ pub struct EnvironmentState {
     /// Paths that two packages wanted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<StateConflict>,
+    /// Stores of others that its links lead into, by absolute paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lower_stores: Vec<PathBuf>,
 }
 
 /// A path that two packages wanted.
@@ -108,8 +111,14 @@ impl EnvironmentState {
 /// The time now, RFC 3339 in UTC, to the second. `SOURCE_DATE_EPOCH` is for images and archives, not for this.
 #[must_use]
 pub fn now() -> String {
-    let now = jiff::Timestamp::now();
-    now.round(jiff::Unit::Second).unwrap_or(now).to_string()
+    time(crate::checkpoint::now())
+}
+
+/// A time in the form of [`now`]; one that no calendar has is written as the first moment there is.
+#[must_use]
+pub fn time(time: std::time::SystemTime) -> String {
+    let time = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::MIN);
+    time.round(jiff::Unit::Second).unwrap_or(time).to_string()
 }
 
 #[cfg(test)]
@@ -132,6 +141,7 @@ mod tests {
             flambeau_version: "0.1.0".to_owned(),
             size_bytes: 12,
             conflicts: Vec::new(),
+            lower_stores: Vec::new(),
         };
         let one = "01".repeat(32);
         let (two, three) = ("02".repeat(32), "03".repeat(32));

@@ -105,14 +105,28 @@ pub struct WheelId<'a> {
 pub struct Tree {
     /// The folder's name on the shelf `wheels/`.
     pub name: String,
+    /// The folder: in the store, or in one of its lower stores.
+    pub folder: PathBuf,
     /// What composing needs.
     pub facts: Facts,
 }
 
 impl Tree {
     /// Reads the full manifest.
-    pub fn manifest(&self, store: &Store) -> Result<Manifest, TreeError> {
-        read_document(&store.path(Shelf::Wheels, &self.name).join("manifest.json"))
+    pub fn manifest(&self) -> Result<Manifest, TreeError> {
+        read_document(&self.folder.join("manifest.json"))
+    }
+
+    /// The store that it is in, where that is not `store` but one below.
+    #[must_use]
+    pub fn lower(&self, store: &Store) -> Option<PathBuf> {
+        let root = self.folder.parent().and_then(Path::parent)?;
+        (root != store.root()).then(|| root.to_owned())
+    }
+
+    fn read(name: String, folder: PathBuf) -> Result<Self, TreeError> {
+        let facts = read_document(&folder.join("facts.json"))?;
+        Ok(Self { name, folder, facts })
     }
 }
 
@@ -210,6 +224,15 @@ impl Trees<'_> {
     }
 
     pub(super) fn find_named(&self, name: String) -> Result<Option<Tree>, TreeError> {
+        if let Some(lower) = self.store.find_lower(Shelf::Wheels, &name)? {
+            match Tree::read(name.clone(), lower.path(Shelf::Wheels, &name)) {
+                Ok(tree) => return Ok(Some(tree)),
+                Err(error) => {
+                    let message = format!("passing over a tree of a lower store: {error}");
+                    self.reporter.event(Event::Warning { message: &message });
+                }
+            }
+        }
         if !self.store.has(Shelf::Wheels, &name) {
             return Ok(None);
         }
@@ -226,8 +249,7 @@ impl Trees<'_> {
                 return Ok(None);
             }
         }
-        let facts: Facts = read_document(&folder.join("facts.json"))?;
-        Ok(Some(Tree { name, facts }))
+        Tree::read(name, folder).map(Some)
     }
 
     /// The tree of a wheel, made from the file at `path` where it is not visible yet. `hashed` says that this run has
@@ -268,18 +290,13 @@ impl Trees<'_> {
         if !self.store.has(Shelf::Wheels, name) {
             return Ok(None);
         }
-        let facts: Facts = read_document(&self.store.path(Shelf::Wheels, name).join("facts.json"))?;
-        Ok(Some(Tree {
-            name: name.to_owned(),
-            facts,
-        }))
+        Tree::read(name.to_owned(), self.store.path(Shelf::Wheels, name)).map(Some)
     }
 
-    /// A tree of the same wheel for another Python version.
-    fn donor(&self, wheel: &WheelId<'_>, own: &str) -> Result<Option<String>, TreeError> {
+    /// The folder of a tree of the same wheel for another Python version.
+    fn donor(&self, wheel: &WheelId<'_>, own: &str) -> Result<Option<PathBuf>, TreeError> {
         let stem = own.strip_suffix(&tag(self.python)).unwrap_or(own);
         let prefix = format!("{}-", wheel.digest.short());
-        let names = self.store.names(Shelf::Wheels)?;
         // The tag of another form ends with its number.
         let same_form = |name: &str| {
             let other = name.strip_prefix(stem).unwrap_or_default();
@@ -289,15 +306,21 @@ impl Trees<'_> {
                 other.ends_with(&format!(".{FORM}"))
             }
         };
-        let donor = names
-            .into_iter()
-            .find(|name| name.starts_with(&prefix) && name.starts_with(stem) && same_form(name));
-        let trusted = donor.filter(|name| {
-            self.store
-                .trust(Shelf::Wheels, name)
-                .is_ok_and(|trust| trust != Trust::Unknown)
-        });
-        Ok(trusted)
+        for store in self.store.layers() {
+            let trusted = |name: &str| {
+                store
+                    .trust(Shelf::Wheels, name)
+                    .is_ok_and(|trust| trust != Trust::Unknown)
+            };
+            let donor = store
+                .names(Shelf::Wheels)?
+                .into_iter()
+                .find(|name| name.starts_with(&prefix) && name.starts_with(stem) && same_form(name) && trusted(name));
+            if let Some(donor) = donor {
+                return Ok(Some(store.path(Shelf::Wheels, &donor)));
+            }
+        }
+        Ok(None)
     }
 
     fn layout(&self) -> Layout {
@@ -324,11 +347,12 @@ impl Trees<'_> {
         plan.write(&root).map_err(refused)
     }
 
-    fn link_from(&self, donor: &str, staging: &Staging) -> Result<Unpacked, TreeError> {
-        let folder = self.store.path(Shelf::Wheels, donor);
+    fn link_from(&self, folder: &Path, staging: &Staging) -> Result<Unpacked, TreeError> {
         let manifest: Manifest = read_document(&folder.join("manifest.json"))?;
         let root = staging.path().join("root");
-        let damaged = || TreeError::NoRecord { path: folder.clone() };
+        let damaged = || TreeError::NoRecord {
+            path: folder.to_owned(),
+        };
         let record = manifest
             .files
             .iter()
@@ -391,7 +415,8 @@ impl Trees<'_> {
         );
         let facts = self.commit(&name, staging, files, identity)?;
         self.reporter.event(Event::Unpacked { file: wheel.file });
-        Ok(Tree { name, facts })
+        let folder = self.store.path(Shelf::Wheels, &name);
+        Ok(Tree { name, folder, facts })
     }
 
     /// Writes the documents of a staged tree and makes it visible. `identity`: name, version, file, digest.

@@ -4,13 +4,13 @@
 //! The file is deleted while the guard is still held, so that none pile up. A waiter may therefore win a file that has
 //! just been deleted; it notices, because the path then leads to another file or to none, and starts over.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::fsx::{PathContext as _, PathError};
+use crate::fsx::{self, PathContext as _, PathError};
 
 /// How often a waiter looks again. Waiting in the kernel could not be given up when another wheel fails.
 const POLL: Duration = Duration::from_millis(50);
@@ -29,12 +29,7 @@ impl Guard {
     pub(super) fn take(path: &Path, mut waiting: impl FnMut(bool) -> bool) -> Result<Option<Self>, PathError> {
         let mut first = true;
         loop {
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(path)
-                .at("open", path)?;
+            let file = fsx::open_shared_lock(path).at("open", path)?;
             match file.try_lock() {
                 Ok(()) if is_at(&file, path)? => {
                     return Ok(Some(Self {

@@ -7,14 +7,14 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::digest::{Hasher, WheelDigest};
-use crate::fsx::{PathContext as _, PathError, read_if_exists, write_atomic};
+use crate::fsx::{PathContext as _, PathError, read_if_exists, write_shared};
 
 /// Where a part's bytes came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +72,11 @@ impl Part {
     pub(super) fn open(folder: &Path, stem: &str, size: Option<u64>) -> Result<Self, PathError> {
         let data = folder.join(format!("{stem}.part"));
         let sidecar = folder.join(format!("{stem}.json"));
+        // Another user's bytes are not gone on with: they could change them after they were hashed.
+        if std::fs::symlink_metadata(&data).is_ok_and(|meta| meta.uid() != rustix::process::geteuid().as_raw()) {
+            remove_if_there(&data)?;
+            remove_if_there(&sidecar)?;
+        }
         let origin = read_if_exists(&sidecar)?
             .and_then(|bytes| serde_json::from_slice::<Origin>(&bytes).ok())
             .filter(Origin::is_front_to_back);
@@ -162,7 +167,7 @@ impl Part {
             return Ok(());
         }
         let text = serde_json::to_vec(&origin).unwrap_or_default();
-        write_atomic(&self.sidecar, &text)?;
+        write_shared(&self.sidecar, &text)?;
         self.origin = Some(origin);
         Ok(())
     }

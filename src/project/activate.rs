@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::Project;
+use super::changes::Changes;
 use super::choice::Chosen;
 use super::realise::Realised;
-use crate::backend::Preference;
 use crate::config::ConfigError;
 use crate::env::state::{EnvironmentState, StateError};
-use crate::profile::{Cause, Choice, Generation, Profile, ProfileError};
+use crate::profile::{Cause, Choice, Generation, Profile, ProfileError, Request, user};
 use crate::progress::Event;
-use crate::store::{Shelf, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// Why nothing was activated.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +58,38 @@ pub struct Activated {
     pub generation: Generation,
     /// Whether `.venv` led elsewhere before.
     pub switched: bool,
+    /// What differs from the environment that was active before, where one was and another one is now.
+    pub changes: Option<Changes>,
     /// Where somebody else's `.venv` and state file are now, if they were in the way.
     pub moved_aside: Vec<PathBuf>,
+}
+
+/// What was active before a flip.
+struct Before {
+    path: Option<PathBuf>,
+    state: Option<EnvironmentState>,
+}
+
+impl Before {
+    fn of(profile: &Profile) -> Result<Self, ProfileError> {
+        let path = profile.active_path()?;
+        // One that is gone or cannot be read is a good reason to leave it, and has nothing to be compared with.
+        let state = path.as_ref().and_then(|path| EnvironmentState::read(path).ok());
+        Ok(Self { path, state })
+    }
+
+    fn switched_to(self, state: EnvironmentState, generation: Generation, moved_aside: Vec<PathBuf>) -> Activated {
+        let switched = self.path.as_ref() != Some(&generation.path);
+        let before = self.state.filter(|_| switched);
+        Activated {
+            path: generation.path.clone(),
+            changes: before.map(|before| Changes::between(&before, &state)),
+            state,
+            generation,
+            switched,
+            moved_aside,
+        }
+    }
 }
 
 /// What to do about a `.venv` that flambeau did not make.
@@ -69,17 +99,6 @@ pub enum InTheWay {
     Refuse,
     /// Move it aside, once nothing else can fail but the flip.
     MoveAside,
-}
-
-/// An environment of the store.
-#[derive(Debug, Clone)]
-pub struct Listed {
-    /// The folder's name.
-    pub name: String,
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its state, or why it cannot be read.
-    pub state: Result<EnvironmentState, String>,
 }
 
 fn make_way(profile: &Profile, in_the_way: InTheWay) -> Result<Vec<PathBuf>, ProfileError> {
@@ -106,58 +125,58 @@ impl Project<'_> {
     }
 
     /// Activates what `name` means: a generation's number, a backend (the newest environment of it that this project
-    /// used), a channel, or a key or its beginning.
-    pub fn activate_named(
-        &self,
-        name: &str,
-        configured: String,
-        in_the_way: InTheWay,
-    ) -> Result<Activated, ActivateError> {
+    /// used), a channel, or a key or its beginning. A generation and a key name one very environment, which is held; see
+    /// [`Project::held_environment`].
+    pub fn activate_named(&self, name: &str, in_the_way: InTheWay) -> Result<Activated, ActivateError> {
         if let Ok(number) = name.parse::<u64>()
             && name.len() < 12
         {
-            let (profile, store) = (self.profile(), self.writable_store()?);
-            if in_the_way == InTheWay::Refuse {
-                profile.check_links()?;
-            }
-            let _guard = profile.guard(|| self.waiting())?;
-            let before = profile.active_path()?;
-            let record = profile
-                .generations()?
-                .into_iter()
-                .find(|generation| generation.number == number);
-            let record = record.ok_or(ProfileError::NoGeneration(number))?;
-            let state = self.usable_state(&record.path).map_err(|error| match error {
-                ActivateError::Profile(ProfileError::State(StateError::Missing(_))) => ProfileError::Vanished {
-                    number,
-                    path: record.path.clone(),
-                }
-                .into(),
-                other => other,
-            })?;
-            let moved_aside = make_way(&profile, in_the_way)?;
-            let choice = Choice {
-                explicit: Some(state.channel.clone()),
-                configured,
-            };
-            let generation = profile.reactivate(&store, number, choice)?;
-            self.settle_gpu_env(&state.channel).map_err(ProfileError::from)?;
-            let switched = before.as_deref() != Some(&generation.path);
-            return Ok(Activated {
-                path: generation.path.clone(),
-                state,
-                generation,
-                switched,
-                moved_aside,
-            });
+            return self.reactivate(Some(number), Cause::Activate, in_the_way);
         }
-        let path = self.named_environment(name)?;
+        let (path, is_key) = self.named_environment(name)?;
         let state = self.usable_state(&path)?;
-        let choice = Choice {
-            explicit: Some(state.channel.clone()),
-            configured,
-        };
+        let choice = self.explicit_choice(&state, is_key);
         self.flip(&path, &state, (Cause::Activate, choice), in_the_way)
+    }
+
+    /// Goes back to the newest generation that is older than the current one, or to the given one.
+    pub fn rollback(&self, to: Option<u64>, in_the_way: InTheWay) -> Result<Activated, ActivateError> {
+        self.reactivate(to, Cause::Rollback, in_the_way)
+    }
+
+    fn reactivate(&self, to: Option<u64>, cause: Cause, in_the_way: InTheWay) -> Result<Activated, ActivateError> {
+        let (profile, store) = (self.profile(), self.writable_store()?);
+        // Before anything is written: where there is nothing to go back to, nothing changes.
+        profile.rollback_target(to)?;
+        if in_the_way == InTheWay::Refuse {
+            profile.check_links()?;
+        }
+        let _guard = profile.guard(|| self.waiting())?;
+        let target = profile.rollback_target(to)?;
+        let state = self.usable_state(&target.path).map_err(|error| match error {
+            ActivateError::Profile(ProfileError::State(StateError::Missing(_))) => ProfileError::Vanished {
+                number: target.number,
+                path: target.path.clone(),
+            }
+            .into(),
+            other => other,
+        })?;
+        let before = Before::of(&profile)?;
+        let moved_aside = make_way(&profile, in_the_way)?;
+        let request = self.request_of(cause, self.explicit_choice(&state, true));
+        let generation = profile.reactivate(&store, target, request)?;
+        profile.write_overlay(&self.overlay_folders())?;
+        self.settle_gpu_env(&state.channel).map_err(ProfileError::from)?;
+        Ok(before.switched_to(state, generation, moved_aside))
+    }
+
+    fn request_of(&self, cause: Cause, choice: Choice) -> Request {
+        let session = self.vars.text("LOGNAME").or_else(|| self.vars.text("USER"));
+        Request {
+            cause,
+            choice,
+            user: user(session.as_deref()),
+        }
     }
 
     /// The store, to be registered with: one of a newer version is left alone.
@@ -173,7 +192,7 @@ impl Project<'_> {
         });
     }
 
-    fn flip(
+    pub(super) fn flip(
         &self,
         path: &Path,
         state: &EnvironmentState,
@@ -185,18 +204,13 @@ impl Project<'_> {
             profile.check_links()?;
         }
         let _guard = profile.guard(|| self.waiting())?;
-        let before = profile.active_path()?;
+        let before = Before::of(&profile)?;
         let moved_aside = make_way(&profile, in_the_way)?;
-        let (generation, _) = profile.activate(&store, path, state, cause, choice)?;
+        let request = self.request_of(cause, choice);
+        let (generation, _) = profile.activate(&store, path, state, request)?;
         profile.write_overlay(&self.overlay_folders())?;
         self.settle_gpu_env(&state.channel).map_err(ProfileError::from)?;
-        Ok(Activated {
-            path: path.to_owned(),
-            state: state.clone(),
-            generation,
-            switched: before.as_deref() != Some(path),
-            moved_aside,
-        })
+        Ok(before.switched_to(state.clone(), generation, moved_aside))
     }
 
     /// The folders that `[tool.flambeau] editable` puts on the path. A folder with a `src` layout contributes `src`
@@ -240,107 +254,5 @@ impl Project<'_> {
             Err(_) if !state.interpreter.exists() => Some("which is gone".to_owned()),
             Err(error) => Some(format!("which cannot be used: {error}")),
         }
-    }
-
-    /// Every environment of the store, sorted by name.
-    pub fn environments(&self) -> Result<Vec<Listed>, ActivateError> {
-        let store = self.store()?;
-        store.check_version()?;
-        let names = store.names(Shelf::Envs)?;
-        Ok(names
-            .into_iter()
-            .map(|name| {
-                let path = store.path(Shelf::Envs, &name);
-                let state = EnvironmentState::read(&path).map_err(|error| error.to_string());
-                Listed { name, path, state }
-            })
-            .collect())
-    }
-
-    /// The environment that a backend, a channel or a key names. This project's own history comes first.
-    fn named_environment(&self, name: &str) -> Result<PathBuf, ActivateError> {
-        let nothing = || ActivateError::NothingFits(name.to_owned());
-        let backend = match name.parse::<Preference>() {
-            Ok(Preference::Backend(backend)) => Some(backend),
-            _ => None,
-        };
-        // The configured channels of a backend come before others that happen to be newer.
-        let channels = backend.map(|backend| self.config.channels(backend)).unwrap_or_default();
-        let fits = |state: &EnvironmentState| match backend {
-            Some(backend) => state.installed_backend == backend,
-            None => state.channel.as_str() == name,
-        };
-        let mut own: Vec<Generation> = self.profile().generations()?;
-        own.reverse();
-        own.sort_by_key(|generation| !channels.contains(&generation.channel));
-        for generation in own {
-            if EnvironmentState::read(&generation.path).is_ok_and(|state| fits(&state)) {
-                return Ok(generation.path);
-            }
-        }
-        let is_key = name.len() >= 6 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let all = self.environments()?;
-        if is_key {
-            let short = &name[..name.len().min(40)].to_ascii_lowercase();
-            let found: Vec<&Listed> = all
-                .iter()
-                .filter(|listed| listed.name.starts_with(short))
-                .filter(|listed| {
-                    name.len() <= 40
-                        || listed
-                            .state
-                            .as_ref()
-                            .is_ok_and(|state| state.environment_key.to_string() == name)
-                })
-                .collect();
-            return self.one_of(name, &found)?.ok_or_else(nothing);
-        }
-        // What this project's lockfiles would build comes before what other projects left in the store.
-        let keys: Vec<String> = self
-            .all_lockfiles()
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|(_, read)| super::lockfiles::keys_of(read).ok())
-            .flatten()
-            .map(|(_, key)| key.to_string())
-            .collect();
-        let mut found: Vec<(&Listed, &EnvironmentState)> = all
-            .iter()
-            .filter_map(|listed| Some((listed, listed.state.as_ref().ok()?)))
-            .filter(|(_, state)| fits(state) && keys.contains(&state.environment_key.to_string()))
-            .filter(|(_, state)| self.interpreter_problem(state).is_none())
-            .collect();
-        found.sort_by(|(_, left), (_, right)| {
-            let rank = |state: &EnvironmentState| !channels.contains(&state.channel);
-            rank(left)
-                .cmp(&rank(right))
-                .then_with(|| right.created_at.cmp(&left.created_at))
-        });
-        found.first().map(|(listed, _)| listed.path.clone()).ok_or_else(nothing)
-    }
-
-    /// One of the environments of one key: several differ only in their interpreter, and the active one's comes first.
-    fn one_of(&self, name: &str, found: &[&Listed]) -> Result<Option<PathBuf>, ActivateError> {
-        let mut keys: Vec<String> = found
-            .iter()
-            .filter_map(|listed| listed.name.get(..40).map(str::to_owned))
-            .collect();
-        keys.dedup();
-        if keys.len() > 1 {
-            return Err(ActivateError::Ambiguous {
-                text: name.to_owned(),
-                keys,
-            });
-        }
-        let usable = |listed: &&&Listed| {
-            listed
-                .state
-                .as_ref()
-                .is_ok_and(|state| self.interpreter_problem(state).is_none())
-        };
-        let active = self.profile().active_path()?;
-        let same = found.iter().find(|listed| Some(&listed.path) == active.as_ref());
-        let first = same.or_else(|| found.iter().find(usable)).or_else(|| found.first());
-        Ok(first.map(|listed| listed.path.clone()))
     }
 }

@@ -103,6 +103,7 @@ impl Project<'_> {
                 let choice = Choice {
                     explicit: Some(channel.clone()),
                     configured,
+                    held: None,
                 };
                 return Ok(Chosen {
                     channel,
@@ -117,7 +118,11 @@ impl Project<'_> {
             let cause = if flagged { Cause::Flag } else { Cause::Configuration };
             return Ok(Chosen {
                 channel,
-                choice: Choice { explicit, configured },
+                choice: Choice {
+                    explicit,
+                    configured,
+                    held: None,
+                },
                 cause,
                 decision: None,
             });
@@ -128,7 +133,11 @@ impl Project<'_> {
         let cause = if flagged { Cause::Flag } else { Cause::Configuration };
         Ok(Chosen {
             channel,
-            choice: Choice { explicit, configured },
+            choice: Choice {
+                explicit,
+                configured,
+                held: None,
+            },
             cause,
             decision: Some(decision),
         })

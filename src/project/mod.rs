@@ -20,22 +20,27 @@ use crate::store::Store;
 
 pub mod activate;
 mod blame;
+pub mod changes;
 pub mod choice;
 pub mod direct;
 pub mod export;
 pub mod from;
+pub mod graph;
 mod hashing;
 pub mod health;
 pub mod held;
+pub mod hold;
 mod homes;
 pub mod lockfiles;
 pub mod machine;
 pub mod manifest;
+pub mod named;
 pub mod network;
 pub mod plan;
 pub mod realise;
 pub mod relock;
 mod shipped;
+pub mod subject;
 mod targets;
 mod torch_backend;
 pub mod warm;
@@ -52,9 +57,9 @@ pub struct Project<'a> {
 }
 
 impl Project<'_> {
-    /// The store.
+    /// The store, above the lower stores that are configured.
     pub fn store(&self) -> Result<Store, ConfigError> {
-        Ok(Store::new(self.config.store_dir()?.to_owned()))
+        Ok(Store::new(self.config.store_dir()?.to_owned()).with_lower(&self.config.lower_stores))
     }
 
     /// The profile.

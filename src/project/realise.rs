@@ -130,9 +130,9 @@ pub(super) fn fetch_wheels(
 impl Project<'_> {
     /// Where the environment of a plan is or would be.
     pub fn environment_path(&self, plan: &Plan) -> Result<PathBuf, RealiseError> {
-        Ok(self
-            .store()?
-            .path(Shelf::Envs, &plan.identity()?.folder(&plan.python())))
+        let (store, name) = (self.store()?, plan.identity()?.folder(&plan.python()));
+        let lower = store.find_lower(Shelf::Envs, &name)?;
+        Ok(lower.as_ref().unwrap_or(&store).path(Shelf::Envs, &name))
     }
 
     /// The environment of a plan where it is visible and can be trusted; touches neither network nor interpreter.
@@ -140,21 +140,28 @@ impl Project<'_> {
         let store = self.store()?;
         store.check_version()?;
         let name = plan.identity()?.folder(&plan.python());
-        if !store.has(Shelf::Envs, &name) || store.trust(Shelf::Envs, &name)? == Trust::Unknown {
-            return Ok(None);
+        let mut found = store.find_lower(Shelf::Envs, &name)?.into_iter().collect::<Vec<_>>();
+        if store.has(Shelf::Envs, &name) && store.trust(Shelf::Envs, &name)? != Trust::Unknown {
+            found.push(store);
         }
-        let path = store.path(Shelf::Envs, &name);
-        let state = EnvironmentState::read(&path).map_err(|source| RealiseError::State {
-            path: path.clone(),
-            source,
-        })?;
-        Ok(Some(Realised {
-            path,
-            state,
-            reused: true,
-            downloaded: 0,
-            conflicts: Vec::new(),
-        }))
+        for store in found {
+            let path = store.path(Shelf::Envs, &name);
+            match EnvironmentState::read(&path) {
+                Ok(state) => {
+                    return Ok(Some(Realised {
+                        path,
+                        state,
+                        reused: true,
+                        downloaded: 0,
+                        conflicts: Vec::new(),
+                    }));
+                }
+                // It says nothing that building again would not say.
+                Err(StateError::Damaged { .. } | StateError::Missing(_)) => {}
+                Err(source) => return Err(RealiseError::State { path, source }),
+            }
+        }
+        Ok(None)
     }
 
     /// Marks what an earlier command of this boot wrote as being on disk, where that is due; see [`crate::store`].
@@ -200,7 +207,11 @@ impl Project<'_> {
             return Ok(found);
         }
         if store.has(Shelf::Envs, &name) {
-            let message = "the environment was not on disk for certain when this machine went down; verifying it";
+            let message = if store.trust(Shelf::Envs, &name)? == Trust::Unknown {
+                "the environment was not on disk for certain when this machine went down; verifying it"
+            } else {
+                "the environment's state is damaged; making the environment again"
+            };
             self.reporter.event(Event::Warning { message });
         }
         let workers = std::thread::available_parallelism().map_or(2, usize::from);

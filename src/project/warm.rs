@@ -101,7 +101,10 @@ impl Project<'_> {
         let without_tree: Vec<Selected<'_>> = plan
             .selected()?
             .into_iter()
-            .filter(|selected| !store.has(Shelf::Wheels, &tree_name(&wheel_id(selected), &python)))
+            .filter(|selected| {
+                let name = tree_name(&wheel_id(selected), &python);
+                !store.layers().any(|layer| layer.has(Shelf::Wheels, &name))
+            })
             .collect();
         self.not_cached(&without_tree)
     }

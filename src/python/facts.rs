@@ -164,10 +164,10 @@ fn recall(file: &Path) -> Option<Remembered> {
 }
 
 fn remember(file: &Path, known: &Remembered) -> Result<(), Box<dyn std::error::Error>> {
-    if let Some(folder) = file.parent() {
-        fsx::create_dir_all(folder)?;
+    if let Some((folder, cache)) = file.parent().and_then(|folder| Some((folder, folder.parent()?))) {
+        fsx::create_shared_dir_all(cache, folder)?;
     }
-    fsx::write_atomic(file, &serde_json::to_vec(known)?)?;
+    fsx::write_shared(file, &serde_json::to_vec(known)?)?;
     Ok(())
 }
 

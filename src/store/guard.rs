@@ -3,9 +3,11 @@
 //! A guard dies with its process, so a builder that was killed never blocks the next one. Guard files stay where they
 //! are: removing one while another process waits on it would let two processes hold "the same" guard.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
+
+use crate::fsx;
 
 /// A held guard; released on drop.
 #[must_use]
@@ -20,7 +22,7 @@ impl Guard {
     /// A file system without locks (`ENOSYS`, `EOPNOTSUPP`: some network file systems) gives a guard that guards
     /// nothing: publication stays atomic by the rename, only work may be done twice.
     pub fn exclusive(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let file = fsx::open_shared_lock(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -14,6 +14,7 @@
 //! The store knows bytes and names, never Python. Visible means complete: an object is written in `tmp/`, made
 //! read-only below its top folder and renamed into place; then the top folder is made read-only too. There is no
 //! database: the rename is the registration.
+//! Several users may share one store: what is made in it takes over its root's rights to write.
 //! Refuses: a store whose VERSION is newer than this program understands.
 
 use std::io;
@@ -24,13 +25,12 @@ use crate::fsx::{self, PathContext as _, PathError};
 use crate::progress::{Event, Reporter};
 
 mod guard;
+mod lower;
 mod record;
+mod version;
 
 pub use guard::Guard;
 pub use record::{CommitRecord, Trust};
-
-/// The version of the layout that this program writes.
-const VERSION: u32 = 1;
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +39,16 @@ pub enum StoreError {
     #[error(transparent)]
     Path(#[from] PathError),
     /// Written by a newer flambeau.
-    #[error("the store {} has version {found}; this flambeau understands up to {VERSION}", path.display())]
+    #[error("the store {} has version {found}; this flambeau understands up to {}", path.display(), version::VERSION)]
     Newer {
+        /// The store.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// Written by a flambeau that is too old, where it cannot be brought up to date.
+    #[error("the store {} has version {found}; this flambeau reads {} and newer", path.display(), version::READABLE_FROM)]
+    Older {
         /// The store.
         path: PathBuf,
         /// Its version.
@@ -87,13 +95,17 @@ impl Shelf {
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    lower: Vec<PathBuf>,
 }
 
 impl Store {
     /// The store at `root`, which need not exist yet.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self {
+            root,
+            lower: Vec::new(),
+        }
     }
 
     /// The store's folder.
@@ -145,36 +157,14 @@ impl Store {
         Ok(names)
     }
 
-    /// Refuses a store of a newer version; says nothing of one that does not exist yet.
-    pub fn check_version(&self) -> Result<(), StoreError> {
-        let path = self.root.join("VERSION");
-        let Some(bytes) = fsx::read_if_exists(&path)? else {
-            return Ok(());
-        };
-        let found: Option<u32> = std::str::from_utf8(&bytes)
-            .ok()
-            .and_then(|text| text.trim().parse().ok());
-        match found {
-            Some(found) if found <= VERSION => Ok(()),
-            Some(found) => Err(StoreError::Newer {
-                path: self.root.clone(),
-                found,
-            }),
-            None => Err(StoreError::BadVersion { path }),
-        }
-    }
-
-    /// Creates what is missing of the layout. Every verb that writes calls it first.
+    /// Creates what is missing of the layout, and brings an older layout up to date. Every verb that writes calls it
+    /// first.
     pub fn prepare(&self) -> Result<(), StoreError> {
         self.check_version()?;
         for folder in ["wheels", "envs", "roots", "leases", "records", "guards", "tmp"] {
-            fsx::create_dir_all(&self.root.join(folder))?;
+            fsx::create_shared_dir_all(&self.root, &self.root.join(folder))?;
         }
-        let version = self.root.join("VERSION");
-        if fsx::read_if_exists(&version)?.is_none() {
-            fsx::write_atomic(&version, format!("{VERSION}\n").as_bytes())?;
-        }
-        Ok(())
+        self.update()
     }
 
     /// Waits for the exclusive guard of one object; other builders of the same object wait for this one.
@@ -419,16 +409,6 @@ mod tests {
         store.discard(Shelf::Wheels, "a").expect("discarded");
         assert!(!store.has(Shelf::Wheels, "a"));
         assert_eq!(std::fs::read_dir(store.root().join("tmp")).expect("tmp").count(), 0);
-    }
-
-    #[test]
-    fn a_newer_store_is_refused_by_name() {
-        let (_folder, store) = store();
-        std::fs::write(store.root().join("VERSION"), "99\n").expect("written");
-        let error = store.prepare().expect_err("newer");
-        assert!(error.to_string().contains("has version 99"), "{error}");
-        std::fs::write(store.root().join("VERSION"), "x").expect("written");
-        assert!(matches!(store.check_version(), Err(StoreError::BadVersion { .. })));
     }
 
     #[test]

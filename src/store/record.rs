@@ -93,7 +93,7 @@ impl Store {
     }
 
     pub(super) fn write_record(&self, shelf: Shelf, name: &str, synced: bool) -> Result<(), StoreError> {
-        Ok(fsx::write_atomic(
+        Ok(fsx::write_shared(
             &self.record_path(shelf, name),
             &CommitRecord::now(synced).to_bytes(),
         )?)
@@ -141,7 +141,7 @@ impl Store {
         }
         self.sync_file_system()?;
         for path in &ready {
-            fsx::write_atomic(path, &CommitRecord::now(true).to_bytes())?;
+            fsx::write_shared(path, &CommitRecord::now(true).to_bytes())?;
         }
         Ok(ready.len())
     }

@@ -289,11 +289,14 @@ impl Project<'_> {
         let explicit = flagged
             .filter(|channel| matches!(channel.origin, ConfigOrigin::Flag(_)))
             .map(|channel| channel.value.clone());
+        // What the file pins was named, and no later command knows the file: `run` keeps to it.
+        let held = Some(self.wants(&channel));
         let chosen = Chosen {
             channel,
             choice: Choice {
                 explicit,
                 configured: self.configured(),
+                held,
             },
             cause: Cause::Flag,
             decision: None,
