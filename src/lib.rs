@@ -9,10 +9,12 @@
 //! Arrows only point right. [`cli`] orchestrates; the modules below it never call a verb, never print and never exit.
 //! `docs/architecture.md` in the repository has the module map and the decisions.
 
+pub mod amount;
 pub mod backend;
 pub mod cache;
 pub mod checkpoint;
 pub mod cli;
+pub mod collect;
 pub mod config;
 pub mod digest;
 pub mod env;

@@ -47,6 +47,9 @@ pub(super) struct BuildArgs {
     /// Move a .venv aside that flambeau did not make
     #[arg(long)]
     force: bool,
+    /// Make PATH a link to the environment too, which keeps it for as long as the link is there
+    #[arg(long, value_name = "PATH")]
+    out_link: Option<std::path::PathBuf>,
     /// Refuse (exit 1) where no GPU of this machine runs the environment's torch
     #[arg(long)]
     require_gpu: bool,
@@ -145,6 +148,14 @@ pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
     }
     let activate = (!args.no_activate).then(|| in_the_way(args.force));
     let built = build(plan, context, activate, args.strict)?;
+    if let Some(link) = &args.out_link {
+        let absolute = std::path::absolute(link).map_err(|source| crate::fsx::PathError {
+            action: "find",
+            path: link.clone(),
+            source,
+        })?;
+        context.project().store()?.out_link(&absolute, &built.realised.path)?;
+    }
     report(&built, started, context);
     context.project().settle(&built.realised.path);
     Ok(ExitCode::SUCCESS)
@@ -155,6 +166,7 @@ impl BuildArgs {
     fn is_plain(&self) -> bool {
         !(self.no_activate || self.locked || self.dry_run || self.strict || self.require_gpu)
             && self.expect.is_none()
+            && self.out_link.is_none()
             && self.from.file().is_none()
     }
 }
@@ -295,6 +307,9 @@ pub(super) fn build(
     if let Some(activated) = &activated {
         tell_moved(activated, context);
         super::changes::tell(activated, context);
+    }
+    if !realised.reused {
+        super::gc::automatic(context);
     }
     Ok(Built {
         plan,

@@ -7,6 +7,7 @@
 use std::error::Error as StdError;
 
 use super::explain_from::{direct, export, foreign, from, reference, wheel_of_sources};
+use crate::collect::CollectError;
 use crate::config::{ConfigError, ListError};
 use crate::env::build::BuildError;
 use crate::env::bytecode::BytecodeError;
@@ -59,6 +60,7 @@ macro_rules! failures {
 
 failures!(
     ActivateError,
+    CollectError,
     ConfigError,
     ExportError,
     FromError,
@@ -118,6 +120,7 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| find::<ManifestError>(error).and_then(manifest))
         .or_else(|| find::<LockfileError>(error).and_then(lockfile))
         .or_else(|| find::<ConfigError>(error).and_then(config))
+        .or_else(|| find::<CollectError>(error).and_then(collection))
         .or_else(|| find::<StoreError>(error).and_then(store))
         .or_else(|| find::<BuildError>(error).and_then(build))
         .or_else(|| find::<ComposeError>(error).and_then(compose))
@@ -234,6 +237,7 @@ fn graph(error: &GraphError) -> Option<Advice> {
 fn profile(error: &ProfileError) -> Option<Advice> {
     match error {
         ProfileError::Path(inner) => files(inner),
+        ProfileError::Store(inner) => store(inner),
         ProfileError::State(StateError::Damaged { .. }) => Some(advice(
             Kind::Integrity,
             ["`flambeau build` makes the environment again from what is in the store and the cache"],
@@ -346,6 +350,24 @@ fn store(error: &StoreError) -> Option<Advice> {
         StoreError::Guard { .. } => Some(advice(
             Kind::User,
             ["choose a store that you can write to with --store-dir"],
+        )),
+        StoreError::PinName(_) => Some(advice(
+            Kind::User,
+            ["a name begins with a letter or digit and holds letters, digits, `.`, `_` and `-`"],
+        )),
+        StoreError::NoPin(_) => Some(advice(Kind::User, ["`flambeau pin` lists the pins"])),
+        StoreError::Gone(_) => Some(advice(Kind::User, ["`flambeau build` builds it again"])),
+        StoreError::OutLinkInTheWay(_) => Some(advice(Kind::User, ["move it away, or name another path"])),
+    }
+}
+
+fn collection(error: &CollectError) -> Option<Advice> {
+    match error {
+        CollectError::Store(inner) => store(inner),
+        CollectError::Path(inner) => files(inner),
+        CollectError::Root { .. } => Some(advice(
+            Kind::User,
+            ["make it readable, or run `flambeau gc` as a user who can read it; nothing was deleted"],
         )),
     }
 }

@@ -32,11 +32,13 @@ mod explain;
 mod explain_from;
 mod export;
 mod fetch;
+mod gc;
 mod generations;
 mod hash;
 mod list;
 mod lock;
 mod options;
+mod pin;
 mod rollback;
 mod run;
 mod status;
@@ -168,6 +170,12 @@ enum Command {
     Tree(tree::TreeArgs),
     /// List the environments of the store
     List(list::ListArgs),
+    /// Delete what nothing needs: environments, wheel trees, leftovers of killed commands
+    Gc(gc::GcArgs),
+    /// Keep an environment under a name, whatever projects do
+    Pin(pin::PinArgs),
+    /// Remove a pin
+    Unpin(pin::UnpinArgs),
     /// Write a lockfile in a form that other tools install from
     Export(export::ExportArgs),
     /// Run a command in the wanted environment, building it first if needed
@@ -190,6 +198,9 @@ impl Command {
             | Self::Rollback(_)
             | Self::Generations(_)
             | Self::Status(_)
+            | Self::Gc(_)
+            | Self::Pin(_)
+            | Self::Unpin(_)
             | Self::Diff(_)
             | Self::Why(_)
             | Self::Tree(_)
@@ -356,6 +367,9 @@ fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
         Command::Why(args) => why::run(&args, &context),
         Command::Tree(args) => tree::run(&args, &context),
         Command::List(args) => list::run(&args, &context),
+        Command::Gc(args) => gc::run(&args, &context),
+        Command::Pin(args) => pin::pin(&args, &context),
+        Command::Unpin(args) => pin::unpin(&args, &context),
         Command::Export(args) => export::run(&args, &context),
         Command::Run(args) => run::run(&args, &context),
         Command::Shell(args) => run::shell(&args, &context),

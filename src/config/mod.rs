@@ -30,7 +30,7 @@ use crate::pep::VersionSpecifiers;
 use crate::policy::{Cutoff, PreReleases, Versions};
 use crate::python::Request;
 use crate::target::{Platform, PythonMinor};
-use sources::{channel, lower_stores, mirror, normal, preference, project_python, python, read_settings};
+use sources::{channel, lower_stores, min_free, mirror, normal, preference, project_python, python, read_settings};
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +170,8 @@ pub struct Config {
     pub editable: Vec<PathBuf>,
     /// Whether wheels stay in the cache after unpacking.
     pub keep_wheels: bool,
+    /// After a build that leaves fewer bytes free on the store's file system, what nothing needs is collected.
+    pub min_free: Option<u64>,
     /// How to link, where it is not the composition rule's choice.
     pub link_mode: Option<LinkMode>,
     /// Whether local wheels may be read from outside the project's folder.
@@ -261,6 +263,7 @@ impl Config {
             pytorch_mirror: mirror(vars)?,
             editable: ours.editable.iter().map(in_project).collect(),
             keep_wheels: ours.keep_wheels.unwrap_or(true),
+            min_free: min_free(vars)?.or(ours.min_free),
             link_mode: overrides.link_mode.or(ours.link_mode),
             allow_path: overrides.allow_path,
             sync: ours.sync.unwrap_or_default(),

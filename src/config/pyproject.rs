@@ -108,6 +108,8 @@ pub(super) struct Flambeau {
     pub(super) keep_wheels: Option<bool>,
     #[serde(default, deserialize_with = "some_link_mode")]
     pub(super) link_mode: Option<LinkMode>,
+    #[serde(default, deserialize_with = "some_size")]
+    pub(super) min_free: Option<u64>,
     #[serde(default, deserialize_with = "requirements")]
     pub(super) overrides: Vec<String>,
     #[serde(default)]
@@ -235,6 +237,17 @@ fn some_cutoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cuto
         other => other.to_string(),
     };
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// A number of bytes, as a number or as text with a unit.
+fn some_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = match toml::Value::deserialize(deserializer)? {
+        toml::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    crate::amount::parse_size(&text)
+        .map(Some)
+        .map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]

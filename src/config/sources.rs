@@ -115,6 +115,20 @@ fn read_pin(path: &Path) -> Result<Option<(usize, String)>, ConfigError> {
         .map(|(number, line)| (number, line.to_owned())))
 }
 
+/// `FLAMBEAU_MIN_FREE`.
+pub(super) fn min_free(vars: &Vars) -> Result<Option<u64>, ConfigError> {
+    const NAME: &str = "FLAMBEAU_MIN_FREE";
+    let Some(value) = vars.text(NAME) else { return Ok(None) };
+    match crate::amount::parse_size(&value) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(_) => Err(ConfigError::Value {
+            origin: Origin::Variable(NAME.to_owned()),
+            value,
+            expected: "a size like `10GB`",
+        }),
+    }
+}
+
 /// The folders of `FLAMBEAU_STORE_DIRS`, separated by colons; none where it is unset. They replace the project's list.
 pub(super) fn lower_stores(vars: &Vars, cwd: &Path) -> Option<Vec<PathBuf>> {
     let value = vars.os("FLAMBEAU_STORE_DIRS")?;

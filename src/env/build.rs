@@ -111,6 +111,11 @@ pub fn build(
         flambeau_version: env!("CARGO_PKG_VERSION").to_owned(),
         size_bytes: composed.bytes,
         conflicts: composed.conflicts.into_iter().map(Into::into).collect(),
+        trees: {
+            let mut names: Vec<String> = trees.iter().map(|tree| tree.name.clone()).collect();
+            names.sort();
+            names
+        },
         lower_stores: lower.into_iter().collect(),
     };
     write(&prefix.join(state::FILE_NAME), &state.to_bytes())?;

@@ -67,6 +67,9 @@ pub struct EnvironmentState {
     /// Paths that two packages wanted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<StateConflict>,
+    /// The folder names of the wheel trees that it is composed of, sorted; empty where an older flambeau composed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trees: Vec<String>,
     /// Stores of others that its links lead into, by absolute paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lower_stores: Vec<PathBuf>,
@@ -141,6 +144,7 @@ mod tests {
             flambeau_version: "0.1.0".to_owned(),
             size_bytes: 12,
             conflicts: Vec::new(),
+            trees: Vec::new(),
             lower_stores: Vec::new(),
         };
         let one = "01".repeat(32);

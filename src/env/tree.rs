@@ -18,7 +18,7 @@ use crate::fsx::{self, PathContext as _, PathError};
 use crate::pep::WheelFilename;
 use crate::progress::{Event, Reporter};
 use crate::relpath::RelPath;
-use crate::store::{Shelf, Staging, Store, StoreError, Sync, Trust};
+use crate::store::{Claim, Shelf, Staging, Store, StoreError, Sync, Trust};
 use crate::wheel::archive::{Archive, LocalFile};
 use crate::wheel::manifest::{Facts, FileRow, Folder, Manifest, SCHEMA};
 use crate::wheel::unpack::{self, Layout, UnpackError, Unpacked};
@@ -142,6 +142,8 @@ pub struct Trees<'a> {
     pub reporter: &'a dyn Reporter,
     /// When trees reach the disk.
     pub sync: Sync,
+    /// What keeps the trees that are found or made from being collected, until it is dropped.
+    pub claim: &'a Claim,
 }
 
 /// The end of a tree's name: the cache tag, a `t` for builds without the GIL where the tag does not tell, and the form
@@ -233,6 +235,9 @@ impl Trees<'_> {
                 }
             }
         }
+        // Before the look: what is seen afterwards stays.
+        self.claim.hold(Shelf::Wheels, &name)?;
+        crate::checkpoint::reach("tree.claimed");
         if !self.store.has(Shelf::Wheels, &name) {
             return Ok(None);
         }
@@ -256,6 +261,7 @@ impl Trees<'_> {
     /// already compared the file with its digest.
     pub fn make(&self, wheel: &WheelId<'_>, path: &Path, hashed: bool) -> Result<Tree, TreeError> {
         let name = tree_name(wheel, self.python);
+        self.claim.hold(Shelf::Wheels, &name)?;
         let guard = self.store.guard(&name, self.reporter)?;
         // Another process may have made it while this one waited.
         if let Some(tree) = self.find_unguarded(&name)? {
@@ -277,6 +283,7 @@ impl Trees<'_> {
         let Some(donor) = self.donor(wheel, &name)? else {
             return Ok(None);
         };
+        self.claim.hold(Shelf::Wheels, &name)?;
         let _guard = self.store.guard(&name, self.reporter)?;
         if let Some(tree) = self.find_unguarded(&name)? {
             return Ok(Some(tree));
@@ -307,17 +314,20 @@ impl Trees<'_> {
             }
         };
         for store in self.store.layers() {
-            let trusted = |name: &str| {
-                store
-                    .trust(Shelf::Wheels, name)
-                    .is_ok_and(|trust| trust != Trust::Unknown)
-            };
-            let donor = store
-                .names(Shelf::Wheels)?
-                .into_iter()
-                .find(|name| name.starts_with(&prefix) && name.starts_with(stem) && same_form(name) && trusted(name));
-            if let Some(donor) = donor {
-                return Ok(Some(store.path(Shelf::Wheels, &donor)));
+            let own = store.root() == self.store.root();
+            let names = store.names(Shelf::Wheels)?;
+            let fits = |name: &&String| name.starts_with(&prefix) && name.starts_with(stem) && same_form(name);
+            for donor in names.iter().filter(fits) {
+                if own {
+                    // Before the look, as in `find_named`. Nothing here collects what is in a lower store.
+                    self.claim.hold(Shelf::Wheels, donor)?;
+                }
+                let trusted = store
+                    .trust(Shelf::Wheels, donor)
+                    .is_ok_and(|trust| trust != Trust::Unknown);
+                if trusted && store.has(Shelf::Wheels, donor) {
+                    return Ok(Some(store.path(Shelf::Wheels, donor)));
+                }
             }
         }
         Ok(None)

@@ -17,7 +17,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint;
-use crate::digest::FileDigest;
 use crate::env::state::{self, EnvironmentState, StateError};
 use crate::fsx::{self, PathContext as _, PathError};
 use crate::store::{Guard, Store};
@@ -43,6 +42,9 @@ pub enum ProfileError {
     /// The environment's state.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
     /// Somebody else's file is in the way.
     #[error("{} is {what}, which flambeau did not make", path.display())]
     InTheWay {
@@ -107,6 +109,12 @@ impl Profile {
         }
     }
 
+    /// The project's folder.
+    #[must_use]
+    pub fn project(&self) -> &Path {
+        &self.project
+    }
+
     pub(crate) fn folder(&self) -> PathBuf {
         self.project.join(".flambeau")
     }
@@ -156,7 +164,8 @@ impl Profile {
         request: Request,
     ) -> Result<(Generation, bool), ProfileError> {
         self.check_links()?;
-        self.register(store, path)?;
+        // Until the generation stands and the link has flipped, no collection takes the environment.
+        let _gate = self.register(store, path)?;
         let current = self.current()?;
         if let Some(current) = current
             .as_ref()
@@ -214,7 +223,7 @@ impl Profile {
         request: Request,
     ) -> Result<Generation, ProfileError> {
         self.check_links()?;
-        self.register(store, &generation.path)?;
+        let _gate = self.register(store, &generation.path)?;
         let is_current = self
             .current()?
             .is_some_and(|current| current.number == generation.number);
@@ -285,19 +294,20 @@ impl Profile {
         Ok(bytes.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.trim().parse().ok()))
     }
 
-    /// Tells the store that this project exists, so that a collection finds its generations. An environment that lies
-    /// elsewhere, in a read-only lower store, needs no such word: it is not collected from here.
-    fn register(&self, store: &Store, environment: &Path) -> Result<(), PathError> {
-        use std::os::unix::ffi::OsStrExt as _;
+    /// Tells the store that this project exists and needs the environment, so that a collection keeps it. Returns the
+    /// gate; while it is held, no collection runs. An environment that lies elsewhere, in a read-only lower store, needs
+    /// no such word: it is not collected from here.
+    fn register(&self, store: &Store, environment: &Path) -> Result<Option<Guard>, ProfileError> {
         if !environment.starts_with(store.root()) {
-            return Ok(());
+            return Ok(None);
         }
-        let name = FileDigest::of(self.project.as_os_str().as_bytes()).short();
-        let link = store.roots_dir().join(name);
-        if std::fs::read_link(&link).is_ok_and(|target| target == self.project) {
-            return Ok(());
+        let gate = store.gate()?;
+        checkpoint::reach("activate.gate");
+        if !environment.join(state::FILE_NAME).exists() {
+            return Err(StateError::Missing(environment.join(state::FILE_NAME)).into());
         }
-        fsx::create_dir_all(&store.roots_dir())?;
-        fsx::flip_symlink(&self.project, &link)
+        store.register_project(&self.project)?;
+        crate::collect::remember(store, self, environment);
+        Ok(gate)
     }
 }

@@ -46,7 +46,7 @@ impl Project<'_> {
     /// The environment that a backend, a channel or a key names. This project's own history comes first.
     ///
     /// Returns whether it was named by its key.
-    pub(super) fn named_environment(&self, name: &str) -> Result<(PathBuf, bool), ActivateError> {
+    pub fn named_environment(&self, name: &str) -> Result<(PathBuf, bool), ActivateError> {
         let nothing = || ActivateError::NothingFits(name.to_owned());
         let backend = match name.parse::<Preference>() {
             Ok(Preference::Backend(backend)) => Some(backend),

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::homes::{Homes, wanted};
 use super::network::{Network, NetworkError};
@@ -22,7 +22,7 @@ use crate::fetch::{self, Evidence, FetchOptions, Fetcher, VerifiedWheel};
 use crate::http::Cause;
 use crate::lockfile::{Origin, Selected};
 use crate::progress::{Event, Reporter};
-use crate::store::{Shelf, StoreError, Sync, Trust};
+use crate::store::{Claim, Shelf, Store, StoreError, Sync, Trust};
 
 /// Why there is no environment.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +82,8 @@ pub struct Realised {
     pub downloaded: u64,
     /// Paths that two packages wanted.
     pub conflicts: Vec<Conflict>,
+    /// Keeps it from being collected until it is registered elsewhere, or dropped.
+    pub claim: Option<Arc<Claim>>,
 }
 
 pub(super) fn wheel_id<'a>(selected: &Selected<'a>) -> WheelId<'a> {
@@ -154,6 +156,7 @@ impl Project<'_> {
                         reused: true,
                         downloaded: 0,
                         conflicts: Vec::new(),
+                        claim: None,
                     }));
                 }
                 // It says nothing that building again would not say.
@@ -191,20 +194,40 @@ impl Project<'_> {
         ))
     }
 
+    /// Finds the environment of a plan and keeps it from being collected. A store that cannot be written takes no
+    /// claims; activation then finds out whether the environment is still there.
+    fn find_and_claim(&self, store: &Store, plan: &Plan) -> Result<Option<Realised>, RealiseError> {
+        if self.find_environment(plan)?.is_none() {
+            return Ok(None);
+        }
+        let name = plan.identity()?.folder(&plan.python());
+        let claim = store.claim().ok();
+        let claim = claim
+            .filter(|claim| claim.hold(Shelf::Envs, &name).is_ok())
+            .map(Arc::new);
+        crate::checkpoint::reach("build.hit");
+        Ok(self.find_environment(plan)?.map(|found| Realised { claim, ..found }))
+    }
+
     /// Makes the environment of a plan visible.
     pub fn realise(&self, plan: &Plan) -> Result<Realised, RealiseError> {
-        if let Some(found) = self.find_environment(plan)? {
+        let store = self.store()?;
+        if let Some(found) = self.find_and_claim(&store, plan)? {
             return Ok(found);
         }
-        let store = self.store()?;
         store.prepare()?;
         let identity = plan.identity()?;
         let python = plan.python();
         let name = identity.folder(&python);
+        let claim = Arc::new(store.claim()?);
+        claim.hold(Shelf::Envs, &name)?;
         let _guard = store.guard(&name, self.reporter)?;
         // Another process may have built it while this one waited.
         if let Some(found) = self.find_environment(plan)? {
-            return Ok(found);
+            return Ok(Realised {
+                claim: Some(claim),
+                ..found
+            });
         }
         if store.has(Shelf::Envs, &name) {
             let message = if store.trust(Shelf::Envs, &name)? == Trust::Unknown {
@@ -230,9 +253,11 @@ impl Project<'_> {
             compilers: &compilers,
             reporter: self.reporter,
             sync,
+            claim: &claim,
         };
         let (mut members, downloaded) = self.trees(plan, &trees, workers)?;
         members.push(trees.runtime()?);
+        crate::checkpoint::reach("build.trees");
         drop(compilers);
         let mode = match self.config.link_mode {
             None | Some(config::LinkMode::Symlink) => LinkMode::Symlink,
@@ -241,6 +266,7 @@ impl Project<'_> {
             Some(config::LinkMode::Copy) => LinkMode::Copy,
         };
         let (state, conflicts) = build(&store, &identity, &python, &members, (mode, sync))?;
+        crate::checkpoint::reach("build.committed");
         if !self.config.keep_wheels {
             self.drop_wheels(plan)?;
         }
@@ -250,6 +276,7 @@ impl Project<'_> {
             reused: false,
             downloaded,
             conflicts,
+            claim: Some(claim),
         })
     }
 

@@ -1,7 +1,7 @@
 //! Warming the cache, and what the store and the cache are still missing.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Project;
 use super::activate::ActivateError;
@@ -9,11 +9,10 @@ use super::lockfiles::ReadLockfile;
 use super::plan::{Plan, PlanError};
 use super::realise::{RealiseError, fetch_wheels, wheel_id};
 use crate::cache::Cache;
+use crate::collect::{CollectError, Options, Survey};
 use crate::env::tree::tree_name;
 use crate::fetch::{Evidence, Missing};
-use crate::fsx::PathError;
 use crate::lockfile::Selected;
-use crate::profile::Profile;
 use crate::store::Shelf;
 use crate::target::Target;
 
@@ -33,9 +32,9 @@ pub struct Fetched {
 /// What keeps environments.
 #[derive(Debug, Clone, Default)]
 pub struct Roots {
-    /// By the environment's path: the projects and generations that name it.
+    /// By the environment's path: what keeps it, a sentence each.
     pub of: BTreeMap<PathBuf, Vec<String>>,
-    /// Projects that could not be read, and why.
+    /// Roots that could not be read, and why.
     pub problems: Vec<String>,
 }
 
@@ -109,55 +108,31 @@ impl Project<'_> {
         self.not_cached(&without_tree)
     }
 
-    /// Why each environment is kept: the projects and generations that name it. A project that cannot be read is told
-    /// among the problems: it may hold roots that are not known here, so nothing may be collected on this answer alone.
+    /// Why each environment is kept, its youth and what `/proc` tells aside: roots, leases and running builds. Roots that
+    /// cannot be read are told among the problems: then the answer is not complete.
     pub fn roots(&self) -> Result<Roots, ActivateError> {
         let mut roots = Roots::default();
-        let folder = self.store()?.roots_dir();
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(roots),
-            Err(source) => return Err(ActivateError::from_path(folder, source)),
-        };
-        for entry in entries {
-            let link = entry
-                .map_err(|source| ActivateError::from_path(folder.clone(), source))?
-                .path();
-            let Ok(project) = std::fs::read_link(&link) else {
-                continue;
-            };
-            if let Err(error) = roots_of(&project, &mut roots.of) {
-                roots
-                    .problems
-                    .push(format!("the project {} cannot be read: {error}", project.display()));
+        let store = self.store()?;
+        let survey = match Survey::roots(&store, &Options::default(), true) {
+            Ok(survey) => survey,
+            Err(CollectError::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                let mut survey = Survey::default();
+                survey.problems.push(error);
+                survey
             }
+        };
+        for (name, life) in survey.envs {
+            let reasons = life.reasons.iter().map(ToString::to_string).collect();
+            roots.of.insert(store.path(Shelf::Envs, &name), reasons);
+        }
+        for problem in survey.problems {
+            let message = match &problem {
+                CollectError::Root { root, source } => format!("the root {} cannot be read: {source}", root.display()),
+                other => other.to_string(),
+            };
+            roots.problems.push(message);
         }
         Ok(roots)
-    }
-}
-
-fn roots_of(project: &Path, roots: &mut BTreeMap<PathBuf, Vec<String>>) -> Result<(), ActivateError> {
-    let profile = Profile::new(project);
-    let current = profile.current()?.map(|generation| generation.number);
-    for generation in profile.generations()? {
-        let active = if current == Some(generation.number) {
-            " (active)"
-        } else {
-            ""
-        };
-        let text = format!("{} generation {}{active}", project.display(), generation.number);
-        roots.entry(generation.path).or_default().push(text);
-    }
-    Ok(())
-}
-
-impl ActivateError {
-    fn from_path(path: PathBuf, source: std::io::Error) -> Self {
-        crate::profile::ProfileError::from(PathError {
-            action: "list",
-            path,
-            source,
-        })
-        .into()
     }
 }

@@ -1,10 +1,12 @@
-//! Guards: exclusive locks on files, so that two processes do not do the same work twice.
+//! Guards: locks on files, so that two processes do not do the same work twice, and a collection and a build do not
+//! meet.
 //!
-//! A guard dies with its process, so a builder that was killed never blocks the next one. Guard files stay where they
-//! are: removing one while another process waits on it would let two processes hold "the same" guard.
+//! A guard dies with its process, so a builder that was killed never blocks the next one. A guard file that is not held
+//! may be removed: whoever waited on it finds that its file is gone from the folder and takes the new one.
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::fsx;
@@ -16,24 +18,108 @@ pub struct Guard {
     _file: File,
 }
 
+/// Opens the file of an exclusive guard and makes it where it is missing. Another user's file serves as well as ours:
+/// only some network file systems want it writable.
+fn open(path: &Path) -> io::Result<File> {
+    match fsx::open_shared_lock(path) {
+        Err(error) if is_unwritable(&error) => File::open(path).map_err(|_| error),
+        opened => opened,
+    }
+}
+
+/// Whether the open file is still the one that the path leads to.
+fn is_current(file: &File, path: &Path) -> io::Result<bool> {
+    let (ours, there) = (file.metadata()?, std::fs::metadata(path));
+    match there {
+        Ok(there) => Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 impl Guard {
     /// Takes the exclusive guard at `path`; calls `waiting` once if another process holds it, and waits.
     ///
     /// A file system without locks (`ENOSYS`, `EOPNOTSUPP`: some network file systems) gives a guard that guards
     /// nothing: publication stays atomic by the rename, only work may be done twice.
     pub fn exclusive(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
-        let file = fsx::open_shared_lock(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                waiting();
-                retry_interrupted(|| file.lock())?;
+        let mut waiting = Some(waiting);
+        loop {
+            let file = open(path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    if let Some(waiting) = waiting.take() {
+                        waiting();
+                    }
+                    retry_interrupted(|| file.lock())?;
+                }
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                    return Ok(Self { _file: file });
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
             }
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(error),
+            if is_current(&file, path)? {
+                return Ok(Self { _file: file });
+            }
         }
-        Ok(Self { _file: file })
     }
+
+    /// As [`Guard::exclusive`], but an error of the kind `Unsupported` where the file system has no locks: for whoever
+    /// deletes, and so may not guard nothing.
+    pub fn certain(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
+        let file = open(path)?;
+        match file.try_lock() {
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => file.unlock()?,
+            Err(TryLockError::WouldBlock) => {}
+        }
+        drop(file);
+        Self::exclusive(path, waiting)
+    }
+
+    /// Takes a shared guard, and waits for whoever holds it exclusively. A file that cannot be made (the store is
+    /// read-only) gives none, and one without locks guards nothing.
+    pub fn shared(path: &Path) -> io::Result<Option<Self>> {
+        loop {
+            let file = match File::open(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let made = fsx::open_shared_lock(path);
+                    match made {
+                        Err(error) if is_unwritable(&error) => return Ok(None),
+                        made => made?,
+                    }
+                }
+                opened => opened?,
+            };
+            match retry_interrupted(|| file.lock_shared()) {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(None),
+                locked => locked?,
+            }
+            if is_current(&file, path)? {
+                return Ok(Some(Self { _file: file }));
+            }
+        }
+    }
+
+    /// Takes the exclusive guard of a file that exists, without waiting; none where somebody holds it.
+    pub fn try_exclusive(path: &Path) -> io::Result<Option<Self>> {
+        let file = File::open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(is_current(&file, path)?.then_some(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// Whether the error says that this user, or anybody, cannot write here.
+fn is_unwritable(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(
+        error.kind(),
+        NotFound | PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
+    )
 }
 
 fn retry_interrupted(mut operation: impl FnMut() -> io::Result<()>) -> io::Result<()> {
@@ -42,5 +128,44 @@ fn retry_interrupted(mut operation: impl FnMut() -> io::Result<()>) -> io::Resul
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => return other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waited_on_a_removed_file_takes_the_new_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("guard");
+        let first = Guard::exclusive(&path, || {}).expect("free");
+        let waiter = {
+            let path = path.clone();
+            std::thread::spawn(move || Guard::exclusive(&path, || {}).expect("taken"))
+        };
+        std::fs::remove_file(&path).expect("it is there");
+        drop(first);
+        let second = waiter.join().expect("it ends");
+        assert!(Guard::try_exclusive(&path).expect("there").is_none(), "two hold it");
+        drop(second);
+        assert!(Guard::try_exclusive(&path).expect("there").is_some());
+    }
+
+    #[test]
+    fn shared_guards_keep_out_exclusive_ones_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("gate");
+        let one = Guard::shared(&path).expect("taken").expect("a file");
+        let two = Guard::shared(&path).expect("taken").expect("a file");
+        assert!(Guard::try_exclusive(&path).expect("there").is_none());
+        drop((one, two));
+        let _certain = Guard::certain(&path, || {}).expect("taken");
+        assert!(Guard::try_exclusive(&path).expect("there").is_none());
+        assert!(
+            Guard::shared(&folder.path().join("none/gate"))
+                .expect("no error")
+                .is_none()
+        );
     }
 }

@@ -4,11 +4,13 @@
 //! VERSION            "1\n"
 //! wheels/<name>/     wheel trees: root/, manifest.json, facts.json
 //! envs/<name>/       environments
-//! roots/             one file a project that uses the store
+//! roots/             one file a project that uses the store; pins, out-links (see [`roots`])
 //! leases/<env name>  files that running processes hold a shared flock on
+//! claims/            what running builds need (see [`claim`])
 //! records/<name>     commit records
-//! guards/<name>      files that builders hold an exclusive flock on
-//! tmp/               staging; debris of killed processes
+//! times/<name>       when objects were built or last active (see [`times`])
+//! guards/<name>      files that builders hold an exclusive flock on; `.gate` and `.collector` are a collection's
+//! tmp/               staging, whose folders are locked while their process lives; trash; debris of killed processes
 //! ```
 //!
 //! The store knows bytes and names, never Python. Visible means complete: an object is written in `tmp/`, made
@@ -24,13 +26,34 @@ use std::path::{Path, PathBuf};
 use crate::fsx::{self, PathContext as _, PathError};
 use crate::progress::{Event, Reporter};
 
+pub mod claim;
 mod guard;
 mod lower;
 mod record;
+pub mod roots;
+pub(crate) mod staging;
+pub mod times;
 mod version;
 
+pub use claim::Claim;
 pub use guard::Guard;
 pub use record::{CommitRecord, Trust};
+pub use staging::Staging;
+
+/// The folders of a store.
+const FOLDERS: [&str; 11] = [
+    "wheels",
+    "envs",
+    "roots",
+    "roots/pins",
+    "roots/links",
+    "leases",
+    "claims",
+    "records",
+    "times",
+    "guards",
+    "tmp",
+];
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +92,18 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// A name that cannot be a pin's.
+    #[error("`{0}` cannot be the name of a pin")]
+    PinName(String),
+    /// A pin that does not exist.
+    #[error("there is no pin `{0}`")]
+    NoPin(String),
+    /// An environment that went away.
+    #[error("the environment {} is not there any more", .0.display())]
+    Gone(PathBuf),
+    /// Something that is no out-link of flambeau's is where one should be.
+    #[error("{} exists and is no link to an environment", .0.display())]
+    OutLinkInTheWay(PathBuf),
 }
 
 /// What sort of object a name stands for.
@@ -81,6 +116,9 @@ pub enum Shelf {
 }
 
 impl Shelf {
+    /// Both shelves.
+    pub const ALL: [Self; 2] = [Self::Wheels, Self::Envs];
+
     /// The folder's name in the store.
     #[must_use]
     pub const fn folder(self) -> &'static str {
@@ -161,8 +199,12 @@ impl Store {
     /// first.
     pub fn prepare(&self) -> Result<(), StoreError> {
         self.check_version()?;
-        for folder in ["wheels", "envs", "roots", "leases", "records", "guards", "tmp"] {
+        for folder in FOLDERS {
             fsx::create_shared_dir_all(&self.root, &self.root.join(folder))?;
+        }
+        // Made now, because a collection may have to work where nothing more can be made.
+        for path in [self.gate_path(), self.collector_path()] {
+            drop(fsx::open_shared_lock(&path).at("create", &path)?);
         }
         self.update()
     }
@@ -174,30 +216,38 @@ impl Store {
             .map_err(|source| StoreError::Guard { path, source })
     }
 
-    /// A new staging folder.
-    pub fn stage(&self) -> Result<Staging, StoreError> {
-        let tmp = self.root.join("tmp");
-        let folder = tempfile::Builder::new()
-            .prefix("stage-")
-            .permissions(std::fs::Permissions::from_mode(0o755))
-            .tempdir_in(&tmp)
-            .at("create a folder in", &tmp)?;
-        Ok(Staging {
-            path: Some(folder.keep()),
-        })
+    pub(crate) fn gate_path(&self) -> PathBuf {
+        self.root.join("guards").join(".gate")
+    }
+
+    pub(crate) fn collector_path(&self) -> PathBuf {
+        self.root.join("guards").join(".collector")
+    }
+
+    /// Keeps collections out for a moment: whoever holds the gate may look whether something is there and register
+    /// that it is needed, as one step. Held for milliseconds only; none where the store is read-only.
+    pub fn gate(&self) -> Result<Option<Guard>, StoreError> {
+        open_gate(&self.gate_path())
+    }
+
+    /// Keeps everybody else from claiming, staging and activating; waits until nobody does. For a collection.
+    pub(crate) fn close_gate(&self) -> Result<Guard, StoreError> {
+        let path = self.gate_path();
+        Guard::certain(&path, || {}).map_err(|source| StoreError::Guard { path, source })
     }
 
     /// Publishes a staged object under `name`. Returns whether this call made it visible; where another process was
     /// first, its object stays and this one is dropped: both were made from the same inputs.
     pub fn commit(&self, mut staging: Staging, shelf: Shelf, name: &str, sync: Sync) -> Result<bool, StoreError> {
         seal_below(staging.path())?;
+        self.touch(shelf, name)?;
         if sync == Sync::Full {
             self.sync_file_system()?;
         }
         self.write_record(shelf, name, sync == Sync::Full)?;
         let target = self.path(shelf, name);
         match std::fs::rename(staging.path(), &target) {
-            Ok(()) => staging.path = None,
+            Ok(()) => staging.published(),
             Err(error)
                 if matches!(
                     error.kind(),
@@ -261,33 +311,11 @@ pub enum Sync {
     Full,
 }
 
-/// A folder under `tmp/`; dropped means deleted.
-#[must_use]
-#[derive(Debug)]
-pub struct Staging {
-    path: Option<PathBuf>,
-}
-
-impl Staging {
-    /// The folder.
-    ///
-    /// # Panics
-    /// Never: the path is only taken by the commit, which consumes the staging.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        self.path
-            .as_deref()
-            .expect("a staging has its folder until it is committed")
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // What cannot be removed is debris under tmp/, which a later collection takes.
-            fsx::remove_tree(path).ok();
-        }
-    }
+fn open_gate(path: &Path) -> Result<Option<Guard>, StoreError> {
+    Guard::shared(path).map_err(|source| StoreError::Guard {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Swaps two folders in one step; where the file system cannot, in two.
@@ -305,7 +333,7 @@ fn exchange(new: &Path, old: &Path) -> Result<(), PathError> {
     std::fs::rename(&aside, new).at("take away", &aside)
 }
 
-fn set_mode(path: &Path, mode: u32) -> Result<(), PathError> {
+pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), PathError> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).at("set the mode of", path)
 }
 

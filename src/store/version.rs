@@ -57,7 +57,7 @@ impl Store {
         if self.version()? == Some(newest) {
             return Ok(());
         }
-        let guard = self.root.join("guards/VERSION");
+        let guard = self.root.join("guards/.version");
         let _guard = Guard::exclusive(&guard, || {}).map_err(|source| StoreError::Guard { path: guard, source })?;
         // Another process may have done it while this one waited.
         let mut found = self.version()?.unwrap_or(newest);

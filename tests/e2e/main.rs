@@ -14,6 +14,7 @@ mod doctor;
 mod export;
 mod failures;
 mod from;
+mod gc;
 mod hash;
 mod history;
 mod inspection;
