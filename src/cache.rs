@@ -16,8 +16,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::checkpoint;
 use crate::digest::{FileDigest, WheelDigest};
-use crate::fsx::{PathContext as _, PathError, create_shared_dir_all, read_if_exists, write_shared};
+use crate::fsx::{self, PathContext as _, PathError, create_shared_dir_all, read_if_exists, write_shared};
 
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
                    # This folder is a cache of flambeau; its contents can be fetched again.\n";
@@ -41,10 +42,33 @@ impl Cache {
         &self.root
     }
 
+    /// The digests under which wheels stand, or stood, sorted. A name that is no digest is passed over.
+    pub fn wheel_digests(&self) -> Result<Vec<WheelDigest>, PathError> {
+        let folder = self.root.join("wheels");
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).at("list", &folder),
+        };
+        let mut digests = Vec::new();
+        for entry in entries {
+            let name = entry.at("list", &folder)?.file_name();
+            digests.extend(name.to_str().and_then(|name| name.parse::<WheelDigest>().ok()));
+        }
+        digests.sort_unstable();
+        Ok(digests)
+    }
+
+    /// The folder of the wheel with `digest`.
+    #[must_use]
+    pub fn wheel_folder(&self, digest: &WheelDigest) -> PathBuf {
+        self.root.join("wheels").join(digest.to_string())
+    }
+
     /// Where the wheel `file` with `digest` stands, or would stand.
     #[must_use]
     pub fn wheel_path(&self, digest: &WheelDigest, file: &str) -> PathBuf {
-        self.root.join("wheels").join(digest.to_string()).join(file)
+        self.wheel_folder(digest).join(file)
     }
 
     /// The wheel `file` with `digest`, if a regular file of that name and, where known, that size stands there.
@@ -82,11 +106,53 @@ impl Cache {
             .and_then(|file| file.sync_all())
             .at("sync", complete)?;
         std::fs::set_permissions(complete, std::fs::Permissions::from_mode(0o444)).at("make read-only", complete)?;
-        if let Some(folder) = path.parent() {
-            self.make_folder(folder)?;
+        checkpoint::reach("cache.ready");
+        if self.wheel_folder(digest).is_dir() {
+            std::fs::rename(complete, &path).at("move a wheel to", &path)?;
+        } else {
+            self.admit_first(complete, digest, &path)?;
         }
-        std::fs::rename(complete, &path).at("move a wheel to", &path)?;
+        checkpoint::reach("cache.admitted");
         Ok(path)
+    }
+
+    /// The folder appears with the wheel in it, so that one without a wheel always is one whose wheel was taken away.
+    fn admit_first(&self, complete: &Path, digest: &WheelDigest, path: &Path) -> Result<(), PathError> {
+        self.make_folder(&self.root.join("wheels"))?;
+        let beside = self.partial_folder()?;
+        let folder = tempfile::Builder::new()
+            .prefix("admit-")
+            .tempdir_in(&beside)
+            .at("create a folder in", &beside)?;
+        fsx::share_folder(folder.path())?;
+        let inside = folder.path().join(path.file_name().unwrap_or_default());
+        std::fs::rename(complete, &inside).at("move a wheel to", &inside)?;
+        checkpoint::reach("cache.boxed");
+        match std::fs::rename(folder.path(), self.wheel_folder(digest)) {
+            Ok(()) => Ok(()),
+            // Another process was first, without a guard that would have kept it out.
+            Err(_) if self.wheel_folder(digest).is_dir() => std::fs::rename(&inside, path).at("move a wheel to", path),
+            Err(error) => Err(error).at("move a wheel to", path),
+        }
+    }
+
+    /// Takes a wheel out of the cache, and its folder with it where no other wheel is there.
+    pub fn remove_wheel(&self, digest: &WheelDigest, file: &str) -> Result<(), PathError> {
+        let (path, folder) = (self.wheel_path(digest, file), self.wheel_folder(digest));
+        let alone = std::fs::read_dir(&folder).is_ok_and(|entries| entries.count() <= 1);
+        if !alone {
+            return match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", &path),
+                _ => Ok(()),
+            };
+        }
+        let aside = self.partial_folder()?.join(format!("{digest}.removed"));
+        fsx::remove_tree(&aside)?;
+        match std::fs::rename(&folder, &aside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).at("remove", &folder),
+            _ => {}
+        }
+        fsx::remove_tree(&aside)
     }
 
     /// The folder of partial downloads, made if needed.

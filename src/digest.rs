@@ -223,6 +223,21 @@ mod tests {
     }
 
     #[test]
+    fn f06_a_read_that_a_signal_interrupts_goes_on() {
+        struct Interrupted(Vec<io::Result<usize>>);
+        impl Read for Interrupted {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                buffer[0] = 7;
+                self.0.pop().unwrap_or(Ok(0))
+            }
+        }
+        let interrupt = || Err(io::ErrorKind::Interrupted.into());
+        let reader = Interrupted(vec![interrupt(), Ok(1), interrupt()]);
+        let (digest, total) = hash_reader(reader).expect("it is read to its end");
+        assert_eq!((digest, total), (*FileDigest::of(&[7]).as_bytes(), 1));
+    }
+
+    #[test]
     fn reader_and_slice_agree() {
         let bytes = vec![7u8; 1_000_003];
         let (digest, total) = hash_reader(bytes.as_slice()).expect("a slice never fails to read");

@@ -63,6 +63,14 @@ fn shared_bits(folder: &Path) -> io::Result<u32> {
     Ok(std::fs::metadata(folder)?.permissions().mode() & 0o2022)
 }
 
+/// Gives a new folder the mode of those in a shared store or cache: readable by all who reach it, writable by those who
+/// may write to its parent.
+pub fn share_folder(folder: &Path) -> Result<(), PathError> {
+    let parent = folder.parent().unwrap_or(Path::new("."));
+    let bits = shared_bits(parent).at("look at", parent)?;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755 | bits)).at("set the mode of", folder)
+}
+
 /// Creates `path`, a folder below `root` or `root` itself, and its parents. A new root has the mode that the umask gives;
 /// what is below it is readable by all who reach it, and writable by those who may write to the root.
 pub fn create_shared_dir_all(root: &Path, path: &Path) -> Result<(), PathError> {
@@ -71,13 +79,9 @@ pub fn create_shared_dir_all(root: &Path, path: &Path) -> Result<(), PathError> 
     }
     let mut folder = root.to_owned();
     for part in path.strip_prefix(root).unwrap_or(Path::new("")).components() {
-        let bits = shared_bits(&folder).at("look at", &folder)?;
         folder.push(part);
         match std::fs::create_dir(&folder) {
-            Ok(()) => {
-                let mode = std::fs::Permissions::from_mode(0o755 | bits);
-                std::fs::set_permissions(&folder, mode).at("set the mode of", &folder)?;
-            }
+            Ok(()) => share_folder(&folder)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error).at("create the folder", folder),
         }
@@ -98,6 +102,13 @@ pub fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
             mode: Some(mode),
         },
     )
+}
+
+/// As [`write_shared`], and the content is on disk before the file is replaced.
+pub fn write_shared_durable(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mode = Some(0o644 | (shared_bits(folder).at("look at", folder)? & 0o022));
+    replace(path, bytes, How { sync: true, mode })
 }
 
 /// Opens a file on which processes of several users take locks, creating it where it is missing. Where it is another
@@ -211,7 +222,7 @@ pub fn free_bytes(path: &Path) -> Result<u64, PathError> {
 }
 
 /// The time of everything in the store: 1 January 1980, the first that ZIP archives can hold.
-const EPOCH_1980: i64 = 315_532_800;
+pub(crate) const EPOCH_1980: i64 = 315_532_800;
 
 /// Creates a file of the store: it must not exist yet, and its mode is 0444 or 0555 whatever the umask.
 pub fn create_store_file(path: &Path, executable: bool) -> Result<std::fs::File, PathError> {
@@ -239,22 +250,46 @@ pub fn stamp(file: &std::fs::File) -> io::Result<()> {
     Ok(rustix::fs::futimens(file, &times)?)
 }
 
+/// Whether an error says that a file system has no `flock` (some network file systems do in one of these ways).
+pub(crate) fn has_no_locks(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    error.kind() == io::ErrorKind::Unsupported
+        || [Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOLCK]
+            .iter()
+            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Whether an error says that there is no space, or no quota, for more.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// What is still free for an unprivileged process on the file system that holds `path`: bytes, and files where the
+/// file system counts them.
+pub(crate) fn free_space(path: &Path) -> Option<(u64, Option<u64>)> {
+    let there = path.ancestors().find(|path| path.exists())?;
+    let stat = rustix::fs::statvfs(there).ok()?;
+    let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+    Some((bytes, (stat.f_files > 0).then_some(stat.f_favail)))
+}
+
+/// Whether a hard link was refused in a way that another way to the same content mends.
+fn needs_another_way(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::CrossesDevices
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::TooManyLinks
+            | io::ErrorKind::Unsupported
+    )
+}
+
 /// Hard-links a file of the store; where that is refused (another file system, another user's file under
 /// `fs.protected_hardlinks`, too many links, a file system without links) it is reflinked or copied.
 pub fn link_or_copy(source: &Path, target: &Path, executable: bool) -> Result<(), PathError> {
     match std::fs::hard_link(source, target) {
         Ok(()) => Ok(()),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::CrossesDevices
-                    | io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::TooManyLinks
-                    | io::ErrorKind::Unsupported
-            ) =>
-        {
-            reflink_or_copy(source, target, executable)
-        }
+        Err(error) if needs_another_way(&error) => reflink_or_copy(source, target, executable),
         Err(error) => Err(error).at("link", target),
     }
 }
@@ -327,6 +362,32 @@ mod tests {
         assert_eq!(read_if_exists(&folder.path().join("b")).expect("absent"), None);
         let error = write_atomic(&folder.path().join("none/a"), b"").expect_err("no folder");
         assert!(error.to_string().ends_with("/none"), "{error}");
+    }
+
+    #[test]
+    fn f06_what_refuses_a_hard_link_and_what_is_full() {
+        use rustix::io::Errno;
+        for errno in [
+            Errno::XDEV,
+            Errno::PERM,
+            Errno::ACCESS,
+            Errno::MLINK,
+            Errno::OPNOTSUPP,
+            Errno::NOSYS,
+        ] {
+            assert!(needs_another_way(&errno.into()), "{errno}");
+        }
+        for errno in [
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::IO,
+            Errno::ROFS,
+            Errno::NOENT,
+            Errno::MFILE,
+        ] {
+            assert!(!needs_another_way(&errno.into()), "{errno}");
+        }
+        assert!(is_full(&Errno::NOSPC.into()) && is_full(&Errno::DQUOT.into()) && !is_full(&Errno::IO.into()));
     }
 
     #[test]

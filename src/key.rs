@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::backend::{Backend, Channel};
 use crate::digest::{EnvironmentKey, WheelDigest};
 use crate::env::FORM;
+use crate::env::state::EnvironmentState;
 use crate::lockfile::{LockedTarget, Lockfile, SelectError, Selected};
 use crate::target::Target;
 
@@ -90,6 +91,38 @@ pub fn of_selection(
 /// The key of the environment that `target` gets from `lockfile`.
 pub fn environment_key(lockfile: &Lockfile, target: &Target) -> Result<EnvironmentKey, SelectError> {
     of_selection(lockfile, target, &lockfile.select(target)?)
+}
+
+/// The keys that an environment of these wheels can have: with the Python's minor version, and with its full one, as
+/// where the project pins that. `members`: normalised name, version, digest, in any order.
+pub(crate) fn possible_keys(state: &EnvironmentState, members: &[(&str, &str, WheelDigest)]) -> [EnvironmentKey; 2] {
+    let mut members = members.to_vec();
+    members.sort_unstable();
+    let freethreaded = if state.target.python.freethreaded { "t" } else { "" };
+    let versions = [
+        state.target.python.to_string(),
+        format!("{}{freethreaded}", state.python_version),
+    ];
+    versions.map(|version| {
+        let packages = members.iter().map(|(name, version, digest)| Package {
+            name,
+            sha256: *digest,
+            version: (*version).to_owned(),
+        });
+        let input = Input {
+            backend: state.installed_backend,
+            channel: &state.channel,
+            form: FORM,
+            packages: packages.collect(),
+            platform: state.target.platform.to_string(),
+            python: Python {
+                implementation: "cpython",
+                version,
+            },
+            schema: SCHEMA,
+        };
+        EnvironmentKey::of(&serde_json::to_vec(&input).unwrap_or_default())
+    })
 }
 
 #[cfg(test)]

@@ -39,4 +39,5 @@ pub mod resolve;
 pub mod store;
 pub mod target;
 pub mod ui;
+pub mod verify;
 pub mod wheel;

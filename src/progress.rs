@@ -66,6 +66,18 @@ pub enum Event<'a> {
         /// The wheel's file name.
         file: &'a str,
     },
+    /// Files will be read and compared with their digests.
+    VerifyPlanned {
+        /// Number of files.
+        files: usize,
+        /// Their total size.
+        bytes: u64,
+    },
+    /// More bytes have been compared.
+    VerifyAdvanced {
+        /// How many since the last event.
+        bytes: u64,
+    },
     /// Something the user should know; the work goes on.
     Warning {
         /// One sentence.

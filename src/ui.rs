@@ -62,6 +62,7 @@ struct BarState {
     files: HashMap<String, ProgressBar>,
     unpack: Option<ProgressBar>,
     resolve: Option<ProgressBar>,
+    verify: Option<ProgressBar>,
 }
 
 /// Totals for plain lines.
@@ -203,8 +204,14 @@ impl Ui {
                 files,
                 unpack,
                 resolve,
+                verify,
             } = std::mem::take(&mut *bars.state.lock().unwrap_or_else(PoisonError::into_inner));
-            let all = files.into_values().chain(total).chain(unpack).chain(resolve);
+            let all = files
+                .into_values()
+                .chain(total)
+                .chain(unpack)
+                .chain(resolve)
+                .chain(verify);
             all.for_each(|bar| bar.finish_and_clear());
         }
     }
@@ -265,6 +272,26 @@ impl Ui {
                 }
             }
             Event::UnpackPlanned { files } => lines.to_unpack = *files,
+            Event::VerifyPlanned { bytes, .. } => {
+                *lines = Lines {
+                    bytes: *bytes,
+                    started: Some(Instant::now()),
+                    ..Lines::default()
+                };
+            }
+            Event::VerifyAdvanced { bytes } => {
+                lines.done_bytes += bytes;
+                let due = lines
+                    .last
+                    .or(lines.started)
+                    .is_none_or(|last| last.elapsed() >= LINE_EVERY);
+                if due {
+                    lines.last = Some(Instant::now());
+                    let (done, all) = (human_bytes(lines.done_bytes), human_bytes(lines.bytes));
+                    drop(lines);
+                    self.line(&format!("  verified {done} of {all}"));
+                }
+            }
             Event::Unpacked { .. } => {
                 lines.unpacked += 1;
                 let (done, all) = (lines.unpacked, lines.to_unpack);
@@ -398,6 +425,20 @@ impl Bars {
                 if let Some(bar) = &state.unpack {
                     bar.set_message((*file).to_owned());
                     bar.inc(1);
+                }
+            }
+            Event::VerifyPlanned { bytes, .. } => {
+                let bar = self.all.add(ProgressBar::new(*bytes));
+                bar.set_style(bar_style(
+                    "verifying [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left",
+                ));
+                if let Some(earlier) = state.verify.replace(bar) {
+                    earlier.finish_and_clear();
+                }
+            }
+            Event::VerifyAdvanced { bytes } => {
+                if let Some(bar) = &state.verify {
+                    bar.inc(*bytes);
                 }
             }
             Event::Warning { .. } | Event::Waiting { .. } => {}

@@ -38,6 +38,9 @@ pub(super) struct BuildArgs {
     /// Refuse unless the environment has this key (exit 3)
     #[arg(long, value_name = "KEY")]
     expect: Option<EnvironmentKey>,
+    /// Build again beside what is there, compare both, and discard the second (exit 3 where they differ)
+    #[arg(long, conflicts_with_all = ["dry_run", "force"])]
+    rebuild: bool,
     /// Say what would be built and fetched, and stop
     #[arg(long)]
     dry_run: bool,
@@ -145,6 +148,9 @@ pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
     }
     if args.dry_run {
         return dry_run(&plan, context);
+    }
+    if args.rebuild {
+        return super::rebuild::run(&plan, context);
     }
     let activate = (!args.no_activate).then(|| in_the_way(args.force));
     let built = build(plan, context, activate, args.strict)?;

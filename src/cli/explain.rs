@@ -33,11 +33,13 @@ use crate::project::network::NetworkError;
 use crate::project::plan::PlanError;
 use crate::project::realise::RealiseError;
 use crate::project::relock::RelockError;
+use crate::project::verify::VerifyingError;
 use crate::python;
 use crate::requirement::SyntaxError;
 use crate::resolve::{Exclusion, MergeError, NoUploadTimes, ResolveError};
 use crate::store::StoreError;
 use crate::ui::human_bytes;
+use crate::verify::{MendError, VerifyError};
 use crate::wheel::unpack::UnpackError;
 
 /// A kind, and what to do next.
@@ -73,6 +75,7 @@ failures!(
     RealiseError,
     RelockError,
     StoreError,
+    VerifyingError,
     crate::gpu::ReplayError,
 );
 
@@ -113,6 +116,7 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| find::<FromError>(error).and_then(from))
         .or_else(|| find::<ForeignError>(error).map(foreign))
         .or_else(|| find::<RelockError>(error).and_then(relock))
+        .or_else(|| find::<VerifyingError>(error).and_then(verifying))
         .or_else(|| find::<GraphError>(error).and_then(graph))
         .or_else(|| find::<ActivateError>(error).and_then(activate))
         .or_else(|| find::<ProfileError>(error).and_then(profile))
@@ -155,6 +159,13 @@ fn realise(error: &RealiseError) -> Option<Advice> {
         RealiseError::State { .. } => Some(advice(
             Kind::Integrity,
             ["remove that folder and run `flambeau build` again"],
+        )),
+        RealiseError::Full { needed, free, .. } => Some((
+            Kind::User,
+            vec![format!(
+                "free {} or more, or choose another file system with --store-dir",
+                human_bytes(needed.saturating_sub(*free).max(1 << 20))
+            )],
         )),
         RealiseError::Fetch(_) => None,
     }
@@ -208,7 +219,7 @@ fn activate(error: &ActivateError) -> Option<Advice> {
     match error {
         ActivateError::Profile(inner) => profile(inner),
         ActivateError::Config(inner) => config(inner),
-        ActivateError::Store(inner) => store(inner),
+        ActivateError::Store(inner) | ActivateError::Verify(VerifyError::Store(inner)) => store(inner),
         ActivateError::NothingFits(_) => Some(advice(
             Kind::User,
             [
@@ -216,10 +227,31 @@ fn activate(error: &ActivateError) -> Option<Advice> {
                 "`flambeau build --backend …` builds and activates",
             ],
         )),
+        ActivateError::Damaged { .. } => Some(advice(Kind::Integrity, ["`flambeau verify --repair` mends it"])),
+        ActivateError::Verify(VerifyError::Path(inner)) => files(inner),
         ActivateError::Ambiguous { .. } => Some(advice(Kind::User, ["give more of the key"])),
         ActivateError::Interpreter { .. } => Some(advice(
             Kind::User,
             ["`flambeau build` binds it to a Python that is there, without building anew"],
+        )),
+    }
+}
+
+fn verifying(error: &VerifyingError) -> Option<Advice> {
+    match error {
+        VerifyingError::Activate(inner) => activate(inner),
+        VerifyingError::Config(inner) => config(inner),
+        VerifyingError::Store(inner)
+        | VerifyingError::Verify(VerifyError::Store(inner))
+        | VerifyingError::Mend(MendError::Store(inner) | MendError::Verify(VerifyError::Store(inner))) => store(inner),
+        VerifyingError::Verify(VerifyError::Path(inner))
+        | VerifyingError::Mend(MendError::Path(inner) | MendError::Verify(VerifyError::Path(inner))) => files(inner),
+        VerifyingError::Mend(MendError::Tree(inner)) => tree(inner),
+        VerifyingError::Mend(MendError::Build(inner)) => build(inner),
+        VerifyingError::Mend(_) => Some(advice(Kind::Integrity, [])),
+        VerifyingError::NothingActive(_) => Some(advice(
+            Kind::User,
+            ["name what to verify, or verify everything with --all"],
         )),
     }
 }
@@ -587,7 +619,15 @@ pub(super) fn files(error: &PathError) -> Option<Advice> {
     use std::io::ErrorKind;
     let hint = match error.source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free some space, or choose another file system with --store-dir or --cache-dir"
+            let (free, files) = crate::fsx::free_space(&error.path).unwrap_or_default();
+            let files = files
+                .map(|files| format!(" and room for {files} files"))
+                .unwrap_or_default();
+            let hint = format!(
+                "free some space ({free} bytes{files} are free), or choose another file system with --store-dir or \
+                 --cache-dir"
+            );
+            return Some((Kind::User, vec![hint]));
         }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "choose a folder that you can write to: --store-dir, --cache-dir, --project"

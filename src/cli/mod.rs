@@ -39,10 +39,12 @@ mod list;
 mod lock;
 mod options;
 mod pin;
+mod rebuild;
 mod rollback;
 mod run;
 mod status;
 mod tree;
+mod verify;
 mod why;
 
 use options::ChoiceArgs;
@@ -170,6 +172,8 @@ enum Command {
     Tree(tree::TreeArgs),
     /// List the environments of the store
     List(list::ListArgs),
+    /// Check that everything is still what it was when it was built, and mend what is not
+    Verify(verify::VerifyArgs),
     /// Delete what nothing needs: environments, wheel trees, leftovers of killed commands
     Gc(gc::GcArgs),
     /// Keep an environment under a name, whatever projects do
@@ -204,6 +208,7 @@ impl Command {
             | Self::Diff(_)
             | Self::Why(_)
             | Self::Tree(_)
+            | Self::Verify(_)
             | Self::List(_) => None,
             Self::Hash(args) => Some(&args.choice),
             Self::Fetch(args) => Some(&args.choice),
@@ -367,6 +372,7 @@ fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
         Command::Why(args) => why::run(&args, &context),
         Command::Tree(args) => tree::run(&args, &context),
         Command::List(args) => list::run(&args, &context),
+        Command::Verify(args) => verify::run(&args, &context),
         Command::Gc(args) => gc::run(&args, &context),
         Command::Pin(args) => pin::pin(&args, &context),
         Command::Unpin(args) => pin::unpin(&args, &context),

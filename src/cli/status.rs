@@ -47,6 +47,17 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
             state.interpreter.display()
         ));
     }
+    // Whatever keeps it from being looked at, `status` has more to say.
+    let changed = project.glance().unwrap_or_default();
+    if let Some(first) = changed.first() {
+        warnings.push(format!(
+            "the environment is not as it was built: {} changes, the first is {} ({}); `flambeau verify` lists them, \
+             `flambeau verify --repair` mends them",
+            changed.len(),
+            first.path.display(),
+            first.kind.as_str(),
+        ));
+    }
     for warning in &warnings {
         context.ui.warning(warning);
     }

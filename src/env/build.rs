@@ -8,13 +8,16 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::Python;
+use serde::{Deserialize, Serialize};
+
 use super::compose::{ComposeError, Conflict, LinkMode, compose};
 use super::state::{self, EnvironmentState};
 use super::tree::Tree;
 use crate::backend::{Backend, Channel};
+use crate::checkpoint;
 use crate::digest::{EnvironmentKey, FileDigest, LockfileDigest};
 use crate::fsx::{self, PathContext as _, PathError};
-use crate::store::{Shelf, Store, StoreError, Sync};
+use crate::store::{Shelf, Staging, Store, StoreError, Sync};
 use crate::target::Target;
 
 /// Why an environment could not be made visible.
@@ -78,6 +81,17 @@ impl Identity {
     }
 }
 
+/// What an environment is made of: kept by its commit record, so that it can be compared with that and made again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Composition {
+    /// The names of its wheel trees, flambeau's own among them.
+    pub trees: Vec<String>,
+    /// How its files relate to them.
+    pub link_mode: LinkMode,
+    /// Its state file.
+    pub state: EnvironmentState,
+}
+
 /// Composes and publishes; returns the state and what was in conflict. The caller holds the environment's guard. One
 /// that is visible already is replaced: the caller has found that it cannot be trusted.
 pub fn build(
@@ -90,7 +104,7 @@ pub fn build(
     let staging = store.stage()?;
     let prefix = staging.path();
     let composed = compose(store, trees, prefix, mode)?;
-    bind(prefix, python)?;
+    checkpoint::reach("env.composed");
     let conflicts = composed.conflicts.clone();
     let lower: BTreeSet<PathBuf> = trees.iter().filter_map(|tree| tree.lower(store)).collect();
     let state = EnvironmentState {
@@ -118,39 +132,76 @@ pub fn build(
         },
         lower_stores: lower.into_iter().collect(),
     };
-    write(&prefix.join(state::FILE_NAME), &state.to_bytes())?;
+    bind(prefix, &state)?;
+    checkpoint::reach("env.bound");
     let name = identity.folder(python);
     create_lease(&store.lease_path(&name))?;
-    if store.has(Shelf::Envs, &name) {
-        // Visible, but not trusted after a crash: swapped, so that it is never missing.
-        store.replace(&staging, Shelf::Envs, &name, sync)?;
-    } else {
-        store.commit(staging, Shelf::Envs, &name, sync)?;
-    }
+    checkpoint::reach("env.leased");
+    let composition = Composition {
+        trees: trees.iter().map(|tree| tree.name.clone()).collect(),
+        link_mode: mode,
+        state: state.clone(),
+    };
+    publish(store, staging, &name, &composition, sync)?;
     Ok((state, conflicts))
 }
 
-/// Ties the prefix to its interpreter, as PEP 405 has it.
-fn bind(prefix: &Path, python: &Python) -> Result<(), BuildError> {
-    let unusable = || BuildError::Interpreter(python.program.clone());
-    let home = python.program.parent().and_then(Path::to_str).ok_or_else(unusable)?;
-    if home.contains(['\n', '\r']) {
-        return Err(unusable());
-    }
-    let config = format!(
-        "home = {home}\nimplementation = CPython\nversion_info = {}\ninclude-system-site-packages = false\nflambeau = {}\n",
-        python.version,
-        env!("CARGO_PKG_VERSION"),
-    );
+/// Makes a staged environment visible. One that is visible already is swapped, so that it is never missing.
+fn publish(
+    store: &Store,
+    mut staging: Staging,
+    name: &str,
+    composition: &Composition,
+    sync: Sync,
+) -> Result<(), BuildError> {
+    // Names, text and numbers: turning them into JSON never fails.
+    staging.describe(serde_json::to_value(composition).unwrap_or_default());
+    Ok(store.publish(staging, Shelf::Envs, name, sync)?)
+}
+
+/// Composes an environment again from what it is made of and puts it in the place of the visible one. The caller holds
+/// its guard.
+pub fn recompose(store: &Store, name: &str, composition: &Composition, trees: &[Tree]) -> Result<(), BuildError> {
+    let staging = store.stage()?;
+    let (prefix, state) = (staging.path(), &composition.state);
+    compose(store, trees, prefix, composition.link_mode)?;
+    bind(prefix, state)?;
+    create_lease(&store.lease_path(name))?;
+    publish(store, staging, name, composition, Sync::Lazy)
+}
+
+/// The text of `pyvenv.cfg`, as PEP 405 has it; none where the interpreter's path cannot stand in it.
+pub(crate) fn config_text(state: &EnvironmentState) -> Option<String> {
+    let home = state.interpreter.parent().and_then(Path::to_str)?;
+    (!home.contains(['\n', '\r'])).then(|| {
+        format!(
+            "home = {home}\nimplementation = CPython\nversion_info = {}\n\
+             include-system-site-packages = false\nflambeau = {}\n",
+            state.python_version, state.flambeau_version
+        )
+    })
+}
+
+/// The links that bind an environment to its interpreter: path below the prefix, and target.
+pub(crate) fn binding_links(state: &EnvironmentState) -> [(String, PathBuf); 4] {
+    [
+        ("bin/python".to_owned(), state.interpreter.clone()),
+        ("bin/python3".to_owned(), "python".into()),
+        (format!("bin/{}", state.target.python.lib_folder()), "python".into()),
+        // As venv does on 64-bit systems; some tools look there for extension modules.
+        ("lib64".to_owned(), "lib".into()),
+    ]
+}
+
+/// Ties the prefix to its interpreter, as PEP 405 has it, and writes the state file.
+fn bind(prefix: &Path, state: &EnvironmentState) -> Result<(), BuildError> {
+    let config = config_text(state).ok_or_else(|| BuildError::Interpreter(state.interpreter.clone()))?;
     write(&prefix.join("pyvenv.cfg"), config.as_bytes())?;
-    let bin = prefix.join("bin");
-    let link = |target: &Path, name: &str| symlink(target, bin.join(name)).at("create the symlink", bin.join(name));
-    link(&python.program, "python")?;
-    link(Path::new("python"), "python3")?;
-    link(Path::new("python"), &python.minor.lib_folder())?;
-    // As venv does on 64-bit systems; some tools look there for extension modules.
-    symlink("lib", prefix.join("lib64")).at("create the symlink", prefix.join("lib64"))?;
-    Ok(())
+    for (name, target) in binding_links(state) {
+        let link = prefix.join(name);
+        symlink(target, &link).at("create the symlink", &link)?;
+    }
+    Ok(write(&prefix.join(state::FILE_NAME), &state.to_bytes())?)
 }
 
 fn write(path: &Path, contents: &[u8]) -> Result<(), PathError> {

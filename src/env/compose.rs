@@ -7,10 +7,15 @@
 //! Two trees with one path and the same bytes are fine; with different bytes the later package name wins, and the
 //! conflict is reported.
 //! Refuses: a tree that brings a file of flambeau's own.
+//!
+//! The layout is computed first and laid afterwards, so that a verification can compare what is on disk with exactly
+//! what composing would have written.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::runtime;
 use super::tree::{Tree, TreeError};
@@ -20,7 +25,8 @@ use crate::store::{Shelf, Store};
 use crate::wheel::manifest::{FileFact, Folder};
 
 /// How the files of an environment relate to the trees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LinkMode {
     /// The rule above: symlinked folders where that is safe, hard links elsewhere.
     #[default]
@@ -73,9 +79,27 @@ pub struct Conflict {
     pub loser: String,
 }
 
-/// What was composed.
+/// What stands at one path of an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A real folder.
+    Folder,
+    /// A symlink to the same path of a tree, with its target's text.
+    Link(PathBuf),
+    /// A file of a tree.
+    File {
+        /// The tree, as an index into those that were given.
+        tree: usize,
+        /// What is known of the file.
+        fact: FileFact,
+    },
+}
+
+/// Everything that trees contribute to one environment.
 #[derive(Debug, Clone)]
-pub struct Composed {
+pub struct Layout {
+    /// Path below the prefix and what stands there, every folder before what it holds.
+    pub places: Vec<(String, Place)>,
     /// Digest of the logical tree.
     pub digest: TreeDigest,
     /// Bytes of all files, shared or not.
@@ -84,16 +108,16 @@ pub struct Composed {
     pub conflicts: Vec<Conflict>,
 }
 
-/// Lays `trees` over each other below `prefix`, an empty folder two levels below the store (`tmp/<x>`, as deep as
-/// `envs/<name>`, so that relative links hold after the rename).
-pub fn compose(store: &Store, trees: &[Tree], prefix: &Path, mode: LinkMode) -> Result<Composed, ComposeError> {
+/// Computes what composing `trees` gives. The links it names hold two levels below the store (in `envs/<name>` and in
+/// `tmp/<x>` alike).
+pub fn layout(store: &Store, trees: &[Tree], mode: LinkMode) -> Result<Layout, ComposeError> {
     let mut order: Vec<usize> = (0..trees.len()).collect();
     order.sort_by(|left, right| trees[*left].facts.name.cmp(&trees[*right].facts.name));
     let mut composer = Composer {
         store,
         trees,
-        prefix,
         mode,
+        places: Vec::new(),
         conflicts: Vec::new(),
     };
     // A real tree needs every file's name, so nothing stays folded.
@@ -113,18 +137,41 @@ pub fn compose(store: &Store, trees: &[Tree], prefix: &Path, mode: LinkMode) -> 
     let (digest, bytes) = composer.real_folder("", &contributors)?;
     let mut conflicts = composer.conflicts;
     conflicts.sort_by(|left, right| left.path.cmp(&right.path));
-    Ok(Composed {
+    Ok(Layout {
+        places: composer.places,
         digest: digest.unwrap_or(TreeDigest::of(b"")),
         bytes,
         conflicts,
     })
 }
 
+/// Lays `trees` over each other below `prefix`, an empty folder two levels below the store.
+pub fn compose(store: &Store, trees: &[Tree], prefix: &Path, mode: LinkMode) -> Result<Layout, ComposeError> {
+    let layout = layout(store, trees, mode)?;
+    let place_file = match mode {
+        LinkMode::Symlink | LinkMode::Hardlink => fsx::link_or_copy,
+        LinkMode::Reflink => fsx::reflink_or_copy,
+        LinkMode::Copy => fsx::copy_store_file,
+    };
+    for (path, place) in &layout.places {
+        let target = prefix.join(path);
+        match place {
+            Place::Folder => std::fs::create_dir(&target).at("create the folder", &target)?,
+            Place::Link(text) => symlink(text, &target).at("create the symlink", &target)?,
+            Place::File { tree, fact } => {
+                let source = trees[*tree].folder.join("root").join(path);
+                place_file(&source, &target, fact.executable)?;
+            }
+        }
+    }
+    Ok(layout)
+}
+
 struct Composer<'a> {
     store: &'a Store,
     trees: &'a [Tree],
-    prefix: &'a Path,
     mode: LinkMode,
+    places: Vec<(String, Place)>,
     conflicts: Vec<Conflict>,
 }
 
@@ -165,7 +212,7 @@ impl Composer<'_> {
         Ok(folder)
     }
 
-    /// Fills the real folder at `path`; returns its digest and bytes.
+    /// Notes what the real folder at `path` holds; returns its digest and bytes.
     fn real_folder(
         &mut self,
         path: &str,
@@ -191,8 +238,11 @@ impl Composer<'_> {
                     folder,
                 });
             }
-            let target = self.prefix.join(join(path, name));
-            self.link_file(&self.in_tree(*tree, &join(path, name)), &target, fact.executable)?;
+            let place = Place::File {
+                tree: *tree,
+                fact: (*fact).clone(),
+            };
+            self.places.push((join(path, name), place));
             merged.bytes += fact.size;
             merged.files.insert((*name).to_owned(), (*fact).clone());
         }
@@ -257,11 +307,11 @@ impl Composer<'_> {
             && !folder.real
             && !is_skeleton(path)
         {
-            self.link_folder(*tree, path)?;
+            let link = self.link_folder(*tree, path);
+            self.places.push((path.to_owned(), Place::Link(link)));
             return Ok((folder.digest, folder.bytes));
         }
-        let target = self.prefix.join(path);
-        std::fs::create_dir(&target).at("create the folder", &target)?;
+        self.places.push((path.to_owned(), Place::Folder));
         // Folders that were folded for lack of a second contributor show their content now.
         let mut opened: Vec<Option<Folder>> = Vec::with_capacity(contributors.len());
         for (tree, folder) in contributors {
@@ -281,24 +331,12 @@ impl Composer<'_> {
 
     /// A relative symlink, so that the store can be moved as a whole; an absolute one into a lower store, which stays
     /// where it is.
-    fn link_folder(&self, tree: usize, path: &str) -> Result<(), ComposeError> {
-        let target = if self.trees[tree].lower(self.store).is_some() {
-            self.in_tree(tree, path)
-        } else {
-            let up = "../".repeat(path.matches('/').count() + 2);
-            let name = &self.trees[tree].name;
-            PathBuf::from(format!("{up}{}/{name}/root/{path}", Shelf::Wheels.folder()))
-        };
-        let link = self.prefix.join(path);
-        Ok(symlink(target, &link).at("create the symlink", &link)?)
-    }
-
-    fn link_file(&self, source: &Path, target: &Path, executable: bool) -> Result<(), ComposeError> {
-        let place = match self.mode {
-            LinkMode::Symlink | LinkMode::Hardlink => fsx::link_or_copy,
-            LinkMode::Reflink => fsx::reflink_or_copy,
-            LinkMode::Copy => fsx::copy_store_file,
-        };
-        Ok(place(source, target, executable)?)
+    fn link_folder(&self, tree: usize, path: &str) -> PathBuf {
+        if self.trees[tree].lower(self.store).is_some() {
+            return self.in_tree(tree, path);
+        }
+        let up = "../".repeat(path.matches('/').count() + 2);
+        let name = &self.trees[tree].name;
+        PathBuf::from(format!("{up}{}/{name}/root/{path}", Shelf::Wheels.folder()))
     }
 }

@@ -7,7 +7,7 @@ use super::tree::{Tree, TreeError, Trees, refused};
 use crate::digest::{Hasher, WheelDigest};
 use crate::fsx::PathContext as _;
 use crate::relpath::RelPath;
-use crate::store::Shelf;
+use crate::store::{Shelf, Staging};
 use crate::wheel::entry_points;
 use crate::wheel::manifest::FileRow;
 use crate::wheel::unpack::{Layout, sources, write_new};
@@ -43,24 +43,15 @@ pub fn owns(path: &str) -> bool {
     }
 }
 
+/// Name, version, file and digest, as the facts of the runtime's tree have them.
+pub(crate) fn runtime_identity(digest: WheelDigest) -> (String, String, String, WheelDigest) {
+    (NAME.to_owned(), super::FORM.to_string(), NAME.to_owned(), digest)
+}
+
 impl Trees<'_> {
     /// The runtime's tree, made where it is not visible yet.
     pub fn runtime(&self) -> Result<Tree, TreeError> {
-        let layout = Layout::new(self.python.minor);
-        let mut hasher = Hasher::new();
-        for (path, contents) in FILES {
-            hasher.update(path.as_bytes());
-            hasher.update(&[0]);
-            hasher.update(contents.as_bytes());
-            hasher.update(&[0]);
-        }
-        let digest = WheelDigest::from_bytes(hasher.finish());
-        let version = super::FORM.to_string();
-        let name = format!(
-            "{}-flambeau_runtime-{version}-{}",
-            digest.short(),
-            self.python.cache_tag
-        );
+        let (name, digest) = self.runtime_name();
         if let Some(tree) = self.find_named(name.clone())? {
             return Ok(tree);
         }
@@ -69,6 +60,34 @@ impl Trees<'_> {
             return Ok(tree);
         }
         let staging = self.store.stage()?;
+        let files = self.write_runtime(&staging)?;
+        let facts = self.commit(&name, staging, files, runtime_identity(digest))?;
+        let folder = self.store.path(Shelf::Wheels, &name);
+        Ok(Tree { name, folder, facts })
+    }
+
+    /// The folder name of the runtime's tree, and the digest that it starts with.
+    pub(crate) fn runtime_name(&self) -> (String, WheelDigest) {
+        let mut hasher = Hasher::new();
+        for (path, contents) in FILES {
+            hasher.update(path.as_bytes());
+            hasher.update(&[0]);
+            hasher.update(contents.as_bytes());
+            hasher.update(&[0]);
+        }
+        let digest = WheelDigest::from_bytes(hasher.finish());
+        let version = super::FORM;
+        let name = format!(
+            "{}-flambeau_runtime-{version}-{}",
+            digest.short(),
+            self.python.cache_tag
+        );
+        (name, digest)
+    }
+
+    /// Writes and compiles the runtime's files below a staging folder's `root`.
+    pub(crate) fn write_runtime(&self, staging: &Staging) -> Result<Vec<FileRow>, TreeError> {
+        let layout = Layout::new(self.python.minor);
         let root = staging.path().join("root");
         let mut files: Vec<FileRow> = Vec::new();
         for (pattern, contents) in FILES {
@@ -87,14 +106,7 @@ impl Trees<'_> {
             source,
         })?);
         files.sort_by(|left, right| left.path.cmp(&right.path));
-        let facts = self.commit(
-            &name,
-            staging,
-            files,
-            (NAME.to_owned(), version, NAME.to_owned(), digest),
-        )?;
-        let folder = self.store.path(Shelf::Wheels, &name);
-        Ok(Tree { name, folder, facts })
+        Ok(files)
     }
 }
 

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::bytecode::{BytecodeError, Compilers};
 use super::{FORM, Python};
+use crate::checkpoint;
 use crate::digest::{FileDigest, WheelDigest, hash_reader};
 use crate::fsx::{self, PathContext as _, PathError};
 use crate::pep::WheelFilename;
@@ -112,9 +113,19 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// This store's tree of this name.
+    pub fn open(store: &Store, name: &str) -> Result<Self, TreeError> {
+        Self::read(name.to_owned(), store.path(Shelf::Wheels, name))
+    }
+
     /// Reads the full manifest.
     pub fn manifest(&self) -> Result<Manifest, TreeError> {
         read_document(&self.folder.join("manifest.json"))
+    }
+
+    /// Reads the full manifest of this store's tree of this name.
+    pub fn manifest_of(store: &Store, name: &str) -> Result<Manifest, TreeError> {
+        read_document(&store.path(Shelf::Wheels, name).join("manifest.json"))
     }
 
     /// The store that it is in, where that is not `store` but one below.
@@ -271,7 +282,8 @@ impl Trees<'_> {
             check_digest(path, wheel.digest)?;
         }
         let staging = self.store.stage()?;
-        let unpacked = self.unpack(wheel, path, &staging)?;
+        let unpacked = self.unpack(wheel, path, &staging, None)?;
+        checkpoint::reach("tree.unpacked");
         let tree = self.publish(name, wheel, staging, unpacked)?;
         drop(guard);
         Ok(tree)
@@ -290,6 +302,7 @@ impl Trees<'_> {
         }
         let staging = self.store.stage()?;
         let unpacked = self.link_from(&donor, &staging)?;
+        checkpoint::reach("tree.adopted");
         self.publish(name, wheel, staging, unpacked).map(Some)
     }
 
@@ -297,7 +310,7 @@ impl Trees<'_> {
         if !self.store.has(Shelf::Wheels, name) {
             return Ok(None);
         }
-        Tree::read(name.to_owned(), self.store.path(Shelf::Wheels, name)).map(Some)
+        Tree::open(self.store, name).map(Some)
     }
 
     /// The folder of a tree of the same wheel for another Python version.
@@ -337,11 +350,21 @@ impl Trees<'_> {
         Layout::new(self.python.minor)
     }
 
-    fn unpack(&self, wheel: &WheelId<'_>, path: &Path, staging: &Staging) -> Result<Unpacked, TreeError> {
+    /// Writes a wheel's files into a staging folder: all, or those at wanted paths.
+    pub(crate) fn unpack(
+        &self,
+        wheel: &WheelId<'_>,
+        path: &Path,
+        staging: &Staging,
+        wanted: Option<&dyn Fn(&RelPath) -> bool>,
+    ) -> Result<Unpacked, TreeError> {
         let refused = |error| refused(wheel.file, error);
         let file = File::open(path).and_then(LocalFile::new).at("open", path)?;
         let archive = Archive::open(file).map_err(|error| refused(error.into()))?;
-        let plan = unpack::plan(&archive, wheel.filename, self.layout()).map_err(refused)?;
+        let mut plan = unpack::plan(&archive, wheel.filename, self.layout()).map_err(refused)?;
+        if let Some(wanted) = wanted {
+            plan.keep_only(wanted);
+        }
         let free = fsx::free_bytes(self.store.root())?;
         if plan.bytes() > free {
             let store = self.store.root().to_owned();
@@ -395,14 +418,13 @@ impl Trees<'_> {
         Ok(Unpacked::new(files, dist_info, self.layout()))
     }
 
-    /// Compiles, writes RECORD and the documents, and commits.
-    fn publish(
+    /// Compiles, and writes RECORD.
+    pub(crate) fn complete(
         &self,
-        name: String,
         wheel: &WheelId<'_>,
-        staging: Staging,
+        staging: &Staging,
         unpacked: Unpacked,
-    ) -> Result<Tree, TreeError> {
+    ) -> Result<Vec<FileRow>, TreeError> {
         let root = staging.path().join("root");
         let bytecode = self
             .compilers
@@ -411,9 +433,21 @@ impl Trees<'_> {
                 file: wheel.file.to_owned(),
                 source,
             })?;
-        let files = unpacked
+        checkpoint::reach("tree.compiled");
+        unpacked
             .finish(&root, bytecode)
-            .map_err(|error| refused(wheel.file, error))?;
+            .map_err(|error| refused(wheel.file, error))
+    }
+
+    /// Compiles, writes RECORD and the documents, and commits.
+    fn publish(
+        &self,
+        name: String,
+        wheel: &WheelId<'_>,
+        staging: Staging,
+        unpacked: Unpacked,
+    ) -> Result<Tree, TreeError> {
+        let files = self.complete(wheel, &staging, unpacked)?;
         let WheelFilename {
             name: package, version, ..
         } = wheel.filename;
@@ -437,28 +471,39 @@ impl Trees<'_> {
         files: Vec<FileRow>,
         identity: (String, String, String, WheelDigest),
     ) -> Result<Facts, TreeError> {
-        let mut root = Folder::of_files(&files);
-        root.fold();
-        let (package, version, file, wheel) = identity;
-        let compiled_by = self.python.version.clone();
-        let facts = Facts {
-            schema: SCHEMA,
-            name: package,
-            version,
-            file,
-            wheel,
-            compiled_by,
-            root,
-        };
-        write_document(staging.path(), "manifest.json", &Manifest { schema: SCHEMA, files })?;
-        write_document(staging.path(), "facts.json", &facts)?;
+        let facts = document(&staging, files, identity, self.python.version.clone())?;
+        checkpoint::reach("tree.documented");
         self.store.commit(staging, Shelf::Wheels, name, self.sync)?;
         Ok(facts)
     }
 }
 
+/// Writes the documents of a staged tree. `identity`: name, version, file, digest.
+pub(crate) fn document(
+    staging: &Staging,
+    files: Vec<FileRow>,
+    identity: (String, String, String, WheelDigest),
+    compiled_by: String,
+) -> Result<Facts, TreeError> {
+    let mut root = Folder::of_files(&files);
+    root.fold();
+    let (package, version, file, wheel) = identity;
+    let facts = Facts {
+        schema: SCHEMA,
+        name: package,
+        version,
+        file,
+        wheel,
+        compiled_by,
+        root,
+    };
+    write_document(staging.path(), "manifest.json", &Manifest { schema: SCHEMA, files })?;
+    write_document(staging.path(), "facts.json", &facts)?;
+    Ok(facts)
+}
+
 /// `lib/python3.11/site-packages/<name>.dist-info/RECORD`.
-fn is_top_level_record(path: &str) -> bool {
+pub(crate) fn is_top_level_record(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     matches!(parts.as_slice(), ["lib", _, "site-packages", folder, "RECORD"] if folder.ends_with(".dist-info"))
 }

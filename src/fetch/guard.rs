@@ -46,7 +46,7 @@ impl Guard {
                     std::thread::sleep(POLL);
                 }
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(TryLockError::Error(error)) if is_unsupported(&error) => {
+                Err(TryLockError::Error(error)) if fsx::has_no_locks(&error) => {
                     return Ok(Some(Self {
                         path: path.to_owned(),
                         file: None,
@@ -78,15 +78,6 @@ fn is_at(file: &File, path: &Path) -> Result<bool, PathError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error).at("look at", path),
     }
-}
-
-/// File systems without `flock` (some network file systems) say so in one of these ways.
-fn is_unsupported(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    error.kind() == io::ErrorKind::Unsupported
-        || [Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOLCK]
-            .iter()
-            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use url::Url;
 
 use crate::cache::Cache;
+use crate::checkpoint;
 use crate::digest::WheelDigest;
 use crate::fsx::{PathError, free_bytes};
 use crate::http::{Cause, Http, host};
@@ -276,12 +277,15 @@ impl<'a> Fetcher<'a> {
             started: false,
             sized: false,
         };
+        checkpoint::reach("fetch.opened");
         self.try_sources(&mut download, run)?;
+        checkpoint::reach("fetch.received");
         let size = download.part.have();
         let path = self
             .cache
             .admit_wheel(download.part.path(), &wanted.digest, &wanted.file)?;
         download.part.finish()?;
+        checkpoint::reach("fetch.finished");
         run.report(Event::FetchFinished { file: &wanted.file });
         Ok(VerifiedWheel::downloaded(wanted, path, size))
     }

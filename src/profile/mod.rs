@@ -307,6 +307,7 @@ impl Profile {
             return Err(StateError::Missing(environment.join(state::FILE_NAME)).into());
         }
         store.register_project(&self.project)?;
+        checkpoint::reach("profile.registered");
         crate::collect::remember(store, self, environment);
         Ok(gate)
     }

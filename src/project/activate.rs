@@ -10,7 +10,8 @@ use crate::config::ConfigError;
 use crate::env::state::{EnvironmentState, StateError};
 use crate::profile::{Cause, Choice, Generation, Profile, ProfileError, Request, user};
 use crate::progress::Event;
-use crate::store::{Store, StoreError};
+use crate::store::{Shelf, Store, StoreError, Trust};
+use crate::verify::{Depth, Subject, Verifier, VerifyError};
 
 /// Why nothing was activated.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,17 @@ pub enum ActivateError {
         /// The keys.
         keys: Vec<String>,
     },
+    /// The environment did not survive a crash of this machine.
+    #[error("{} did not survive a crash of this machine: {count} damaged", path.display())]
+    Damaged {
+        /// The environment.
+        path: PathBuf,
+        /// How many findings there are.
+        count: usize,
+    },
+    /// Verifying the environment.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// The environment's interpreter is gone or another one by now.
     #[error("{} is bound to {}, {what}", path.display(), interpreter.display())]
     Interpreter {
@@ -230,6 +242,7 @@ impl Project<'_> {
 
     /// The state of an environment whose interpreter is still the one it is bound to.
     pub fn usable_state(&self, path: &Path) -> Result<EnvironmentState, ActivateError> {
+        self.check_survived(path)?;
         let state = EnvironmentState::read(path).map_err(ProfileError::from)?;
         match self.interpreter_problem(&state) {
             Some(what) => Err(ActivateError::Interpreter {
@@ -239,6 +252,33 @@ impl Project<'_> {
             }),
             None => Ok(state),
         }
+    }
+
+    /// Verifies an environment of which it is not known that it survived a crash of this machine.
+    fn check_survived(&self, path: &Path) -> Result<(), ActivateError> {
+        let (Some(name), Some(root)) = (
+            path.file_name().and_then(|name| name.to_str()),
+            path.parent().and_then(Path::parent),
+        ) else {
+            return Ok(());
+        };
+        let store = Store::new(root.to_owned());
+        if !store.has(Shelf::Envs, name) || store.trust(Shelf::Envs, name)? != Trust::Unknown {
+            return Ok(());
+        }
+        let verifier = Verifier {
+            store: &store,
+            cache: None,
+            reporter: self.reporter,
+        };
+        let report = verifier.verify(&[Subject::Environment(name.to_owned())], Depth::Full)?;
+        if report.damaged.is_empty() {
+            return Ok(());
+        }
+        Err(ActivateError::Damaged {
+            path: path.to_owned(),
+            count: report.damaged.len(),
+        })
     }
 
     /// What is wrong with the interpreter that an environment is bound to; its facts are asked anew only where its

@@ -38,11 +38,14 @@ pub mod named;
 pub mod network;
 pub mod plan;
 pub mod realise;
+pub mod rebuild;
 pub mod relock;
 mod shipped;
+mod space;
 pub mod subject;
 mod targets;
 mod torch_backend;
+pub mod verify;
 pub mod warm;
 
 /// A project on this machine: where everything is found.

@@ -58,6 +58,25 @@ pub enum RealiseError {
     /// The environment could not be composed.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The store's file system is full.
+    #[error(
+        "the store {} is full: about {needed} bytes are needed, {free} bytes{} are free",
+        store.display(),
+        files.map(|files| format!(" (and room for {files} files)")).unwrap_or_default()
+    )]
+    Full {
+        /// The store.
+        store: PathBuf,
+        /// Bytes that are still to be written.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// How many more files the file system can hold, where it says so.
+        files: Option<u64>,
+        /// What was being written.
+        #[source]
+        source: Box<RealiseError>,
+    },
     /// A visible environment cannot be read.
     #[error("the environment {} cannot be used", path.display())]
     State {
@@ -211,6 +230,11 @@ impl Project<'_> {
 
     /// Makes the environment of a plan visible.
     pub fn realise(&self, plan: &Plan) -> Result<Realised, RealiseError> {
+        self.realise_here(plan)
+            .map_err(|error| super::space::explain_full(self, plan, error))
+    }
+
+    fn realise_here(&self, plan: &Plan) -> Result<Realised, RealiseError> {
         let store = self.store()?;
         if let Some(found) = self.find_and_claim(&store, plan)? {
             return Ok(found);
@@ -281,7 +305,12 @@ impl Project<'_> {
     }
 
     /// The trees of all wheels, and the bytes that were downloaded for them.
-    fn trees(&self, plan: &Plan, trees: &Trees<'_>, workers: usize) -> Result<(Vec<Tree>, u64), RealiseError> {
+    pub(super) fn trees(
+        &self,
+        plan: &Plan,
+        trees: &Trees<'_>,
+        workers: usize,
+    ) -> Result<(Vec<Tree>, u64), RealiseError> {
         let selected = plan.selected()?;
         let mut found: Vec<Option<Tree>> = Vec::with_capacity(selected.len());
         for selected in &selected {
@@ -366,11 +395,8 @@ impl Project<'_> {
     fn drop_wheels(&self, plan: &Plan) -> Result<(), RealiseError> {
         let cache = Cache::new(self.config.cache_dir()?);
         for selected in plan.selected()? {
-            let path = cache.wheel_path(&selected.wheel.digest, &selected.wheel.file);
-            std::fs::remove_file(&path).ok();
-            if let Some(folder) = path.parent() {
-                std::fs::remove_dir(folder).ok();
-            }
+            // One that cannot be removed only takes space.
+            cache.remove_wheel(&selected.wheel.digest, &selected.wheel.file).ok();
         }
         Ok(())
     }

@@ -46,20 +46,12 @@ impl Guard {
         let mut waiting = Some(waiting);
         loop {
             let file = open(path)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    if let Some(waiting) = waiting.take() {
-                        waiting();
-                    }
-                    retry_interrupted(|| file.lock())?;
+            let told = || {
+                if let Some(waiting) = waiting.take() {
+                    waiting();
                 }
-                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                    return Ok(Self { _file: file });
-                }
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
-            if is_current(&file, path)? {
+            };
+            if !take(|| file.try_lock(), || file.lock(), told)? || is_current(&file, path)? {
                 return Ok(Self { _file: file });
             }
         }
@@ -93,7 +85,7 @@ impl Guard {
                 opened => opened?,
             };
             match retry_interrupted(|| file.lock_shared()) {
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(None),
+                Err(error) if fsx::has_no_locks(&error) => return Ok(None),
                 locked => locked?,
             }
             if is_current(&file, path)? {
@@ -122,6 +114,26 @@ fn is_unwritable(error: &io::Error) -> bool {
     )
 }
 
+/// Takes a lock by these two ways of asking for it. `false`: the file system has no locks.
+fn take(
+    mut try_lock: impl FnMut() -> Result<(), TryLockError>,
+    lock: impl FnMut() -> io::Result<()>,
+    waiting: impl FnOnce(),
+) -> io::Result<bool> {
+    loop {
+        return match try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => {
+                waiting();
+                retry_interrupted(lock).map(|()| true)
+            }
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(TryLockError::Error(error)) if fsx::has_no_locks(&error) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        };
+    }
+}
+
 fn retry_interrupted(mut operation: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     loop {
         match operation() {
@@ -133,7 +145,34 @@ fn retry_interrupted(mut operation: impl FnMut() -> io::Result<()>) -> io::Resul
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
+
+    fn failing(errno: Errno) -> TryLockError {
+        TryLockError::Error(errno.into())
+    }
+
+    #[test]
+    fn f06_file_systems_without_locks_and_signals_are_no_errors() {
+        for errno in [Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOLCK] {
+            let taken = take(
+                || Err(failing(errno)),
+                || panic!("it must not wait"),
+                || panic!("nobody has it"),
+            );
+            assert!(!taken.expect("no error"), "there is no lock");
+        }
+        let mut answers = vec![Ok(()), Err(failing(Errno::INTR)), Err(failing(Errno::INTR))];
+        take(|| answers.pop().expect("asked three times"), || Ok(()), || ()).expect("a guard");
+        let mut waits = vec![Ok(()), Err(Errno::INTR.into())];
+        let mut said = 0;
+        let wait = || waits.pop().expect("waited twice");
+        take(|| Err(TryLockError::WouldBlock), wait, || said += 1).expect("a guard");
+        assert_eq!(said, 1);
+        let error = take(|| Err(failing(Errno::IO)), || Ok(()), || ()).expect_err("a broken disk");
+        assert_eq!(error.raw_os_error(), Some(Errno::IO.raw_os_error()));
+    }
 
     #[test]
     fn whoever_waited_on_a_removed_file_takes_the_new_one() {

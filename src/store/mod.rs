@@ -23,6 +23,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::checkpoint;
 use crate::fsx::{self, PathContext as _, PathError};
 use crate::progress::{Event, Reporter};
 
@@ -240,11 +241,13 @@ impl Store {
     /// first, its object stays and this one is dropped: both were made from the same inputs.
     pub fn commit(&self, mut staging: Staging, shelf: Shelf, name: &str, sync: Sync) -> Result<bool, StoreError> {
         seal_below(staging.path())?;
+        checkpoint::reach("store.sealed");
         self.touch(shelf, name)?;
         if sync == Sync::Full {
             self.sync_file_system()?;
         }
-        self.write_record(shelf, name, sync == Sync::Full)?;
+        self.write_record(shelf, name, sync == Sync::Full, staging.contents.take())?;
+        checkpoint::reach("store.recorded");
         let target = self.path(shelf, name);
         match std::fs::rename(staging.path(), &target) {
             Ok(()) => staging.published(),
@@ -258,27 +261,60 @@ impl Store {
             }
             Err(error) => return Err(error).at("publish", &target).map_err(StoreError::from),
         }
+        checkpoint::reach("store.renamed");
         set_mode(&target, 0o555)?;
         if sync == Sync::Full {
             self.sync_file_system()?;
         }
+        checkpoint::reach("store.committed");
         Ok(true)
     }
 
     /// Publishes a staged object in the place of a visible one, which is never missing in between and is in the
-    /// staging folder afterwards. For an environment that a crash may have damaged, while processes run in it.
-    pub fn replace(&self, staging: &Staging, shelf: Shelf, name: &str, sync: Sync) -> Result<(), StoreError> {
+    /// staging folder afterwards. For an object that is damaged, while processes run in it; the caller holds its guard.
+    pub fn replace(&self, staging: &mut Staging, shelf: Shelf, name: &str, sync: Sync) -> Result<(), StoreError> {
         seal_below(staging.path())?;
+        checkpoint::reach("store.sealed");
         if sync == Sync::Full {
             self.sync_file_system()?;
         }
+        // Before the exchange: a crash between the two must not leave the new object under the old one's mark.
+        let contents = staging.contents.take();
+        self.write_record(shelf, name, false, contents.clone())?;
         let target = self.path(shelf, name);
-        // Both folders change their parent, which is refused for a read-only one.
-        set_mode(&target, 0o755)?;
+        // Both folders change their parent, which is refused for a read-only one. A link in the place of a folder
+        // leads to something that is not ours.
+        if std::fs::symlink_metadata(&target).at("look at", &target)?.is_dir() {
+            set_mode(&target, 0o755)?;
+        }
+        checkpoint::reach("store.opened");
         exchange(staging.path(), &target)?;
+        checkpoint::reach("store.exchanged");
         set_mode(&target, 0o555)?;
-        self.write_record(shelf, name, sync == Sync::Full)?;
+        if sync == Sync::Full {
+            self.sync_file_system()?;
+            self.write_record(shelf, name, true, contents)?;
+        }
+        checkpoint::reach("store.replaced");
         Ok(())
+    }
+
+    /// Publishes a staged object, in the place of a visible one where there is one.
+    pub fn publish(&self, mut staging: Staging, shelf: Shelf, name: &str, sync: Sync) -> Result<(), StoreError> {
+        if std::fs::symlink_metadata(self.path(shelf, name)).is_ok() {
+            self.replace(&mut staging, shelf, name, sync)
+        } else {
+            self.commit(staging, shelf, name, sync).map(|_| ())
+        }
+    }
+
+    /// Makes the top folder of an object read-only, which a crash between publishing and that may have left writable.
+    /// The caller holds the object's guard. Where it is not ours to change, it stays.
+    pub fn close_top(&self, shelf: Shelf, name: &str) {
+        let path = self.path(shelf, name);
+        if std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir() && meta.permissions().mode() & 0o222 != 0) {
+            set_mode(&path, 0o555).ok();
+        }
     }
 
     /// Takes an object out of sight and deletes it. Only for objects found damaged, under their guard.
@@ -407,12 +443,15 @@ mod tests {
     fn a_replaced_object_is_new_and_the_old_one_is_gone() {
         let (_folder, store) = store();
         for body in ["1", "2"] {
-            let staging = store.stage().expect("a staging");
+            let mut staging = store.stage().expect("a staging");
             std::fs::write(staging.path().join("file"), body).expect("a file");
+            staging.describe(body.into());
             if body == "1" {
                 store.commit(staging, Shelf::Envs, "e", Sync::Lazy).expect("committed");
             } else {
-                store.replace(&staging, Shelf::Envs, "e", Sync::Full).expect("replaced");
+                store
+                    .replace(&mut staging, Shelf::Envs, "e", Sync::Full)
+                    .expect("replaced");
                 drop(staging);
             }
         }
@@ -420,6 +459,10 @@ mod tests {
         assert_eq!(std::fs::read(path.join("file")).expect("there"), b"2");
         assert_eq!(mode(&path), 0o555);
         assert_eq!(store.trust(Shelf::Envs, "e").expect("a record"), Trust::Synced);
+        assert_eq!(
+            store.contents(Shelf::Envs, "e").expect("a record"),
+            Some(serde_json::json!("2"))
+        );
         assert_eq!(std::fs::read_dir(store.root().join("tmp")).expect("tmp").count(), 0);
     }
 

@@ -3,6 +3,9 @@
 //! A record lies outside the object, in `records/<shelf>-<name>.json`, and names the machine and its boot. An object
 //! that was not synced before a crash of that machine must be verified before it is used again; one of the same boot,
 //! or of another machine (whose boot is not ours to judge), is taken as it is.
+//!
+//! A record may also keep what the object was made of, in the words of the module that made it: the store only stores
+//! it. So an object of which everything else is lost can be made again.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +19,7 @@ use crate::fsx::{self, PathContext as _};
 const SCHEMA: u32 = 1;
 
 /// One object's record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommitRecord {
     schema: u32,
     /// `/etc/machine-id`, or empty.
@@ -25,6 +28,9 @@ pub struct CommitRecord {
     boot: String,
     /// Whether the object is known to be on disk.
     synced: bool,
+    /// What the object was made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contents: Option<serde_json::Value>,
 }
 
 /// How far an object can be trusted without reading it.
@@ -47,12 +53,13 @@ fn one_line(path: &str) -> String {
 }
 
 impl CommitRecord {
-    fn now(synced: bool) -> Self {
+    fn now(synced: bool, contents: Option<serde_json::Value>) -> Self {
         Self {
             schema: SCHEMA,
             machine: one_line("/etc/machine-id"),
             boot: one_line("/proc/sys/kernel/random/boot_id"),
             synced,
+            contents,
         }
     }
 
@@ -85,6 +92,11 @@ fn is_old(path: &Path) -> bool {
     age.is_some_and(|age| age >= Duration::from_mins(1))
 }
 
+fn read_record(path: &Path) -> Result<Option<CommitRecord>, fsx::PathError> {
+    let record: Option<CommitRecord> = fsx::read_if_exists(path)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok(record.filter(|record| record.schema == SCHEMA))
+}
+
 impl Store {
     fn record_path(&self, shelf: Shelf, name: &str) -> PathBuf {
         self.root()
@@ -92,22 +104,38 @@ impl Store {
             .join(format!("{}-{name}.json", shelf.folder()))
     }
 
-    pub(super) fn write_record(&self, shelf: Shelf, name: &str, synced: bool) -> Result<(), StoreError> {
-        Ok(fsx::write_shared(
-            &self.record_path(shelf, name),
-            &CommitRecord::now(synced).to_bytes(),
-        )?)
+    /// Writes the record of an object that is about to become visible, or was synced since.
+    pub(super) fn write_record(
+        &self,
+        shelf: Shelf,
+        name: &str,
+        synced: bool,
+        contents: Option<serde_json::Value>,
+    ) -> Result<(), StoreError> {
+        let (path, record) = (self.record_path(shelf, name), CommitRecord::now(synced, contents));
+        if !synced && read_record(&path)?.is_some_and(|earlier| earlier.synced) {
+            // The mark of an earlier object of this name must not outlive the crash that the new one may not survive.
+            // Only then: syncing may wait for everything else that a build has written.
+            return Ok(fsx::write_shared_durable(&path, &record.to_bytes())?);
+        }
+        Ok(fsx::write_shared(&path, &record.to_bytes())?)
+    }
+
+    /// The record of an object, where it is there and readable.
+    fn record(&self, shelf: Shelf, name: &str) -> Result<Option<CommitRecord>, StoreError> {
+        Ok(read_record(&self.record_path(shelf, name))?)
     }
 
     /// What the record of an object says. A record that is absent or garbled is no reason to stop: the object is
     /// verified instead.
     pub fn trust(&self, shelf: Shelf, name: &str) -> Result<Trust, StoreError> {
-        let bytes = fsx::read_if_exists(&self.record_path(shelf, name))?.unwrap_or_default();
-        let record: Option<CommitRecord> = serde_json::from_slice(&bytes).ok();
-        Ok(match record {
-            Some(record) if record.schema == SCHEMA => record.trust(&CommitRecord::now(false)),
-            _ => Trust::Unknown,
-        })
+        let record = self.record(shelf, name)?;
+        Ok(record.map_or(Trust::Unknown, |record| record.trust(&CommitRecord::now(false, None))))
+    }
+
+    /// What an object was made of, where its record is there and says so.
+    pub fn contents(&self, shelf: Shelf, name: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        Ok(self.record(shelf, name)?.and_then(|record| record.contents))
     }
 
     /// Whether [`Store::settle`] would find this object worth a sync: written in this boot, not marked, and old enough
@@ -123,32 +151,43 @@ impl Store {
     /// Returns how many were marked. Where the records cannot be written, nothing is lost but the mark.
     pub fn settle(&self) -> Result<usize, StoreError> {
         let folder = self.root().join("records");
-        let here = CommitRecord::now(false);
+        let here = CommitRecord::now(false, None);
         let mut ready = Vec::new();
         for entry in std::fs::read_dir(&folder).at("list", &folder)? {
             let path = entry.at("list", &folder)?.path();
-            let record: Option<CommitRecord> =
-                fsx::read_if_exists(&path)?.and_then(|it| serde_json::from_slice(&it).ok());
-            let trust = record
-                .filter(|record| record.schema == SCHEMA)
-                .map(|record| record.trust(&here));
-            if trust == Some(Trust::SameBoot) && is_old(&path) {
-                ready.push(path);
+            let record = read_record(&path)?.filter(|record| record.trust(&here) == Trust::SameBoot);
+            if let Some(record) = record.filter(|_| is_old(&path)) {
+                ready.push((path, record));
             }
         }
         if ready.is_empty() {
             return Ok(0);
         }
         self.sync_file_system()?;
-        for path in &ready {
-            fsx::write_shared(path, &CommitRecord::now(true).to_bytes())?;
+        for (path, record) in &ready {
+            // One that was written anew meanwhile is of another object, which this sync did not cover.
+            if is_old(path) {
+                let record = CommitRecord::now(true, record.contents.clone());
+                fsx::write_shared(path, &record.to_bytes())?;
+            }
         }
         Ok(ready.len())
     }
 
     /// Marks an object that was verified, or synced, as being on disk.
     pub fn mark_synced(&self, shelf: Shelf, name: &str) -> Result<(), StoreError> {
-        self.write_record(shelf, name, true)
+        let contents = self.contents(shelf, name)?;
+        self.write_record(shelf, name, true, contents)
+    }
+
+    /// Marks objects that were found intact although nothing was known of their way to the disk: one sync for all.
+    /// Where the store cannot be written nothing is lost but the mark.
+    pub fn mark_all_synced<'a>(&self, objects: impl IntoIterator<Item = (Shelf, &'a str)>) -> Result<(), StoreError> {
+        let mut objects = objects.into_iter().peekable();
+        if objects.peek().is_some() {
+            self.sync_file_system()?;
+        }
+        objects.try_for_each(|(shelf, name)| self.mark_synced(shelf, name))
     }
 }
 
@@ -188,6 +227,7 @@ mod tests {
             machine: machine.to_owned(),
             boot: boot.to_owned(),
             synced,
+            contents: None,
         };
         let here = record("m", "b2", false);
         assert_eq!(record("m", "b1", true).trust(&here), Trust::Synced);

@@ -17,6 +17,8 @@ use crate::fsx::{self, PathContext as _};
 #[derive(Debug)]
 pub struct Staging {
     path: Option<PathBuf>,
+    /// What the object is made of, for its commit record.
+    pub(super) contents: Option<serde_json::Value>,
     /// Held until the end. After a publication by exchange it is the published folder that is locked, which harms
     /// nobody, and what was replaced is debris already.
     _lock: File,
@@ -48,8 +50,10 @@ impl Store {
             // Some network file systems lock no folders; a collection then goes by age.
             Ok(()) | Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
         }
+        crate::checkpoint::reach("store.staged");
         Ok(Staging {
             path: Some(folder.keep()),
+            contents: None,
             _lock: lock,
         })
     }
@@ -65,6 +69,11 @@ pub(crate) fn tenant(path: &Path) -> io::Result<Tenant> {
 }
 
 impl Staging {
+    /// Says what the object is made of; its commit record keeps that.
+    pub fn describe(&mut self, contents: serde_json::Value) {
+        self.contents = Some(contents);
+    }
+
     /// The folder.
     ///
     /// # Panics

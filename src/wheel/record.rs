@@ -214,6 +214,31 @@ pub fn write(rows: &BTreeMap<String, Option<(FileDigest, u64)>>) -> Vec<u8> {
     text
 }
 
+/// Reads what [`write`] wrote: path below the prefix, digest and size; `site` is site-packages below the prefix. None
+/// where it is not of that form.
+#[must_use]
+pub fn installed(bytes: &[u8], site: &str) -> Option<BTreeMap<String, Option<(FileDigest, u64)>>> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(bytes);
+    let mut rows = BTreeMap::new();
+    for fields in reader.records() {
+        let fields = fields.ok()?;
+        let (path, hash, size) = (fields.get(0)?, fields.get(1)?, fields.get(2)?);
+        let path = match path.strip_prefix("../../../") {
+            Some(path) => path.to_owned(),
+            None => format!("{site}/{path}"),
+        };
+        let content = match hash {
+            "" => None,
+            hash => match parse_hash(hash)? {
+                RecordedDigest::Sha256(digest) => Some((digest, size.parse().ok()?)),
+                _ => return None,
+            },
+        };
+        rows.insert(path, content);
+    }
+    Some(rows)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -341,7 +341,11 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
     ///
     /// Large members first and several at a time; the mode is 0444 or 0555 and the time 1 January 1980.
     pub fn write(self, root: &Path) -> Result<Unpacked, UnpackError> {
-        let folders: BTreeSet<&str> = self.paths().flat_map(ancestors).collect();
+        let folders: BTreeSet<&str> = self
+            .paths()
+            .flat_map(ancestors)
+            .chain([self.dist_info.as_str()])
+            .collect();
         for folder in folders {
             std::fs::create_dir(root.join(folder)).at("create the folder", root.join(folder))?;
         }
@@ -438,6 +442,12 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
 }
 
 impl<R> Plan<'_, R> {
+    /// Leaves out what stands at other paths than those wanted: for mending a tree, most of which is intact.
+    pub(crate) fn keep_only(&mut self, wanted: &dyn Fn(&RelPath) -> bool) {
+        self.placements.retain(|placement| wanted(&placement.path));
+        self.scripts.retain(|(path, _)| wanted(path));
+    }
+
     /// The bytes that unpacking will write, bytecode aside.
     #[must_use]
     pub fn bytes(&self) -> u64 {

@@ -1,0 +1,59 @@
+//! Two builds of one environment beside each other.
+
+use std::collections::BTreeMap;
+
+use crate::digest::FileDigest;
+use crate::env::tree::Tree;
+use crate::store::Store;
+use crate::wheel::manifest::FileRow;
+
+/// A file in which two builds differ.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Difference {
+    /// The path below the prefix.
+    pub path: String,
+    /// `torch==2.7.0`, where it belongs to one package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
+    /// Whether it is bytecode, which the tree digest does not cover.
+    pub bytecode: bool,
+}
+
+/// The files of two sets of trees that differ in content or executable bits, or that only one of them has. Sorted.
+#[must_use]
+pub fn differences(
+    (first, first_trees): (&Store, &[String]),
+    (second, second_trees): (&Store, &[String]),
+) -> Vec<Difference> {
+    let mut differences = BTreeMap::new();
+    let (first, second) = (rows(first, first_trees), rows(second, second_trees));
+    for (path, row) in first.iter().chain(&second) {
+        let content = |row: Option<&(String, FileRow)>| {
+            row.map(|(_, row)| -> (FileDigest, bool) { (row.digest, row.executable) })
+        };
+        if content(first.get(path)) != content(second.get(path)) {
+            let difference = Difference {
+                path: path.clone(),
+                package: Some(row.0.clone()),
+                bytecode: row.1.is_bytecode(),
+            };
+            differences.insert(path.clone(), difference);
+        }
+    }
+    differences.into_values().collect()
+}
+
+/// Every file by path, with the package it belongs to.
+fn rows(store: &Store, trees: &[String]) -> BTreeMap<String, (String, FileRow)> {
+    let mut rows = BTreeMap::new();
+    for name in trees {
+        let (Ok(tree), Ok(manifest)) = (Tree::open(store, name), Tree::manifest_of(store, name)) else {
+            continue;
+        };
+        for row in manifest.files {
+            let package = format!("{}=={}", tree.facts.name, tree.facts.version);
+            rows.insert(row.path.to_string(), (package, row));
+        }
+    }
+    rows
+}
