@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn key_is_free_of_file_order_and_origin_and_covers_the_rest() {
+    fn f71_a_key_is_free_of_order_and_origin_and_covers_the_rest() {
         let base = lockfile();
         let target = base.targets[0].target;
         let key = |lockfile: &Lockfile| environment_key(lockfile, &target).expect("a key");
@@ -208,6 +208,21 @@ mod tests {
         same.packages[0].wheels[0].origin = Origin::Path("x.whl".to_owned());
         same.packages[0].wheels[0].size = Some(3);
         assert_eq!(key(&same), key(&base));
+        // Swapped mirrors and changed logins are other URLs.
+        for url in [
+            "https://mirror.example/whl/x.whl",
+            "https://user:pass@other.example/x.whl",
+        ] {
+            same.packages[0].wheels[0].origin = Origin::Url(url.parse().expect("a URL"));
+            assert_eq!(key(&same), key(&base), "{url}");
+        }
+        for byte in 0..32 {
+            let mut other = base.clone();
+            let mut digest = *base.packages[0].wheels[0].digest.as_bytes();
+            digest[byte] ^= 1;
+            other.packages[0].wheels[0].digest = WheelDigest::from_bytes(digest);
+            assert_ne!(key(&other), key(&base), "byte {byte} of a digest");
+        }
         let changes: [fn(&mut Lockfile); 5] = [
             |lockfile| lockfile.targets[0].python_pinned = true,
             |lockfile| lockfile.packages[0].wheels[0].digest = WheelDigest::from_bytes([9; 32]),

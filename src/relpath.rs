@@ -1,7 +1,7 @@
 //! Relative paths that came from outside (archives, RECORD, lockfiles), validated before they touch a real path.
 //!
-//! Refuses: empty paths, absolute paths, drive letters, backslashes, NUL and other control characters, components that
-//! are empty, `.` or `..`, components longer than a file name may be. Text is UTF-8 by construction.
+//! Refuses: empty paths, absolute paths, drive letters, backslashes, NUL, other control characters and line separators,
+//! components that are empty, `.` or `..`, components longer than a file name may be. Text is UTF-8 by construction.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -52,6 +52,10 @@ impl RelPath {
         }
         if text.chars().any(char::is_control) {
             return refuse("it holds a control character");
+        }
+        // They end a line for some readers of RECORD and entry points.
+        if text.contains(['\u{2028}', '\u{2029}']) {
+            return refuse("it holds a line separator");
         }
         for component in text.split('/') {
             match component {
@@ -140,7 +144,21 @@ mod tests {
     fn unsafe_paths_are_refused() {
         let long = "a".repeat(256);
         for text in [
-            "", "/a", "a/", "a//b", "./a", "a/../b", "..", "a\\b", "C:/a", "c:", "a\0b", "a\nb", &long,
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            "./a",
+            "a/../b",
+            "..",
+            "a\\b",
+            "C:/a",
+            "c:",
+            "a\0b",
+            "a\nb",
+            "a\u{85}b",
+            "a\u{2028}b",
+            &long,
         ] {
             assert!(RelPath::new(text).is_err(), "{text:?}");
         }

@@ -47,6 +47,9 @@ pub(super) struct BuildArgs {
     /// Refuse an environment in which two packages bring different files for one path
     #[arg(long)]
     strict: bool,
+    /// Report files that a wheel brings without listing them in its RECORD, in place of refusing the wheel
+    #[arg(long)]
+    allow_unrecorded: bool,
     /// Move a .venv aside that flambeau did not make
     #[arg(long)]
     force: bool,
@@ -152,8 +155,12 @@ pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
     if args.rebuild {
         return super::rebuild::run(&plan, context);
     }
-    let activate = (!args.no_activate).then(|| in_the_way(args.force));
-    let built = build(plan, context, activate, args.strict)?;
+    let options = BuildOptions {
+        activate: (!args.no_activate).then(|| in_the_way(args.force)),
+        strict: args.strict,
+        allow_unrecorded: args.allow_unrecorded,
+    };
+    let built = build(plan, context, options)?;
     if let Some(link) = &args.out_link {
         let absolute = std::path::absolute(link).map_err(|source| crate::fsx::PathError {
             action: "find",
@@ -273,13 +280,24 @@ pub(super) fn tell_moved(activated: &Activated, context: &Context<'_>) {
     }
 }
 
+/// How to build.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct BuildOptions {
+    /// Whether to activate, and what to do with what is in the way.
+    pub(super) activate: Option<InTheWay>,
+    /// Whether two packages with different files for one path are refused.
+    pub(super) strict: bool,
+    /// Whether files without a row in RECORD are let in.
+    pub(super) allow_unrecorded: bool,
+}
+
 /// Realises a plan and activates what it gives, where that is asked for.
-pub(super) fn build(
-    plan: Plan,
-    context: &Context<'_>,
-    activate: Option<InTheWay>,
-    strict: bool,
-) -> Result<Built, Failure> {
+pub(super) fn build(plan: Plan, context: &Context<'_>, options: BuildOptions) -> Result<Built, Failure> {
+    let BuildOptions {
+        activate,
+        strict,
+        allow_unrecorded,
+    } = options;
     let project = context.project();
     if activate == Some(InTheWay::Refuse) {
         project.profile().check_links()?;
@@ -287,7 +305,7 @@ pub(super) fn build(
     if activate.is_some() {
         project.profile().check_writable()?;
     }
-    let realised = project.realise(&plan)?;
+    let realised = project.realise(&plan, allow_unrecorded)?;
     for conflict in &realised.conflicts {
         let message = format!(
             "{} comes from {} and from {}; the former is used",

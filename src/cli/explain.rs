@@ -468,6 +468,10 @@ fn tree(error: &TreeError) -> Option<Advice> {
 fn unpack(error: &UnpackError) -> Option<Advice> {
     match error {
         UnpackError::Path(inner) => files(inner),
+        UnpackError::Unrecorded(_) | UnpackError::NoDigest(_) => Some(advice(
+            Kind::Integrity,
+            ["if you trust the wheel all the same, `flambeau build --allow-unrecorded` reports such files"],
+        )),
         _ => Some(advice(Kind::Integrity, [])),
     }
 }
@@ -541,7 +545,19 @@ fn requests(error: &http::Error) -> Advice {
         http::Error::CertificateFile(_) => advice(Kind::User, ["correct pip's `cert`"]),
         http::Error::Status { .. } if matches!(error.status(), Some(401 | 403)) => advice(
             Kind::Network,
-            ["the server wants credentials: put them into the index's URL"],
+            ["the server wants credentials, or others: put them into the index's URL, ~/.netrc or the keyring"],
+        ),
+        http::Error::Refused { reason, .. } | http::Error::RedirectRefused { reason, .. }
+            if *reason == http::PLAIN_HTTP =>
+        {
+            advice(
+                Kind::Network,
+                ["use its https address, or trust the host by name: --allow-insecure-host HOST, pip's `trusted-host`"],
+            )
+        }
+        http::Error::Tls { .. } => advice(
+            Kind::Network,
+            ["where the certificate is your own authority's, name its file in SSL_CERT_FILE or pip's `cert`"],
         ),
         _ => advice(Kind::Network, []),
     }

@@ -12,7 +12,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, Overrides, Vars};
@@ -80,6 +80,9 @@ struct Globals {
     /// Never use the network [env: FLAMBEAU_OFFLINE]
     #[arg(long, global = true, help_heading = "Global options")]
     offline: bool,
+    /// Let this host, NAME or NAME:PORT, be asked by http and without a valid certificate; may be given several times
+    #[arg(long, global = true, value_name = "HOST", help_heading = "Global options")]
+    allow_insecure_host: Vec<String>,
     /// Print one JSON document
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
@@ -265,7 +268,7 @@ pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, &arguments),
+        Err(error) => return usage(error, &arguments),
     };
     let vars = Vars::current();
     let options = cli.globals.ui_options(&vars);
@@ -323,7 +326,14 @@ fn end_on_signals(options: UiOptions) {
 }
 
 /// Help and version go to stdout; a wrong command line is told as every failure is.
-fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+fn usage(mut error: clap::Error, arguments: &[OsString]) -> ExitCode {
+    // A value that is no URL may hold a password all the same.
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
+        && let Some((_, rest)) = value.rsplit_once('@')
+    {
+        let hidden = ContextValue::String(format!("****@{rest}"));
+        error.insert(ContextKind::InvalidValue, hidden);
+    }
     let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let before_command = arguments.iter().take_while(|argument| *argument != "--");
     let json = before_command.into_iter().any(|argument| argument == "--json");
@@ -404,6 +414,7 @@ impl Globals {
             store_dir: self.store_dir.clone(),
             cache_dir: self.cache_dir.clone(),
             offline: self.offline,
+            insecure_hosts: self.allow_insecure_host.clone(),
             backend: choice.and_then(|choice| choice.backend),
             channel: choice.and_then(|choice| choice.channel.clone()),
             python: choice.and_then(|choice| choice.python.clone()),

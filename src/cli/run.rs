@@ -89,7 +89,11 @@ fn wanted(choice: &ChoiceArgs, locked: bool, context: &Context<'_>) -> Result<Pa
         return Ok(kept.path);
     }
     let plan = super::build::plan(context, locked)?;
-    let built = super::build::build(plan, context, Some(InTheWay::Refuse), false)?;
+    let options = super::build::BuildOptions {
+        activate: Some(InTheWay::Refuse),
+        ..Default::default()
+    };
+    let built = super::build::build(plan, context, options)?;
     Ok(built.realised.path)
 }
 

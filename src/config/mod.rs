@@ -102,6 +102,8 @@ pub struct Overrides {
     pub cache_dir: Option<PathBuf>,
     /// `--offline`.
     pub offline: bool,
+    /// `--allow-insecure-host`.
+    pub insecure_hosts: Vec<String>,
     /// `--backend`.
     pub backend: Option<Preference>,
     /// `--channel`.
@@ -127,6 +129,9 @@ pub struct Config {
     pub lower_stores: Vec<PathBuf>,
     /// Whether the network may not be used.
     pub offline: bool,
+    /// Hosts, `name` or `name:port`, that may be asked by `http:` or without a valid certificate, beside pip's
+    /// `trusted-host`.
+    pub insecure_hosts: Vec<String>,
     /// Which backend is preferred.
     pub backend: Sourced<Preference>,
     /// The channel, where one is named.
@@ -211,6 +216,7 @@ impl Config {
                 .or_else(|| vars.user_folder("XDG_CACHE_HOME", ".cache")),
             lower_stores: lower_stores(vars, cwd).unwrap_or_else(|| ours.store_dirs.iter().map(in_project).collect()),
             offline: overrides.offline || vars.switch("FLAMBEAU_OFFLINE")?,
+            insecure_hosts: overrides.insecure_hosts.clone(),
             backend: overrides.backend.map_or_else(
                 || configured_backend.clone(),
                 |value| Sourced {

@@ -104,6 +104,7 @@ pub(super) struct Flambeau {
     pub(super) exclude_newer: Option<Cutoff>,
     #[serde(default)]
     pub(super) index: Vec<PrivateIndex>,
+    #[serde(default, deserialize_with = "some_word")]
     pub(super) index_url: Option<Url>,
     pub(super) keep_wheels: Option<bool>,
     #[serde(default, deserialize_with = "some_link_mode")]
@@ -146,6 +147,7 @@ pub(super) struct Backends {
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChannelTable {
+    #[serde(default, deserialize_with = "some_word")]
     pub(super) index: Option<Url>,
     #[serde(default, deserialize_with = "some_backend")]
     pub(super) backend: Option<Backend>,
@@ -158,6 +160,7 @@ pub struct PrivateIndex {
     /// What messages call it.
     pub name: String,
     /// Its root.
+    #[serde(deserialize_with = "url")]
     pub url: Url,
     /// Package names, a trailing `*` standing for any ending.
     pub packages: Vec<String>,
@@ -228,6 +231,12 @@ where
 {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// A URL; what is said of one that is none holds nothing of it, since it may have a password.
+fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Url::parse(&text).map_err(serde::de::Error::custom)
 }
 
 /// A day or time, as text or as TOML has them.

@@ -3,14 +3,15 @@
 //! They are a tree of the store like any wheel's, made once for each Python minor version, so an environment links to
 //! them and its bytecode is compiled once. The tree has no dist-info: no tool lists it as a package.
 
-use super::tree::{Tree, TreeError, Trees, refused};
+use super::tree::{Identity, Tree, TreeError, Trees, refused};
 use crate::digest::{Hasher, WheelDigest};
 use crate::fsx::PathContext as _;
 use crate::relpath::RelPath;
 use crate::store::{Shelf, Staging};
 use crate::wheel::entry_points;
+use crate::wheel::layout::Layout;
 use crate::wheel::manifest::FileRow;
-use crate::wheel::unpack::{Layout, sources, write_new};
+use crate::wheel::unpack::{sources, write_new};
 
 /// The package name that stands in the facts of the tree.
 pub const NAME: &str = "flambeau-runtime";
@@ -24,7 +25,10 @@ const FILES: &[(&str, &str)] = &[
     ("{site}/00-flambeau.pth", HOOK_LINE),
     ("{site}/_flambeau.py", include_str!("runtime/_flambeau.py")),
     ("bin/activate", include_str!("runtime/activate")),
+    ("bin/activate.csh", include_str!("runtime/activate.csh")),
     ("bin/activate.fish", include_str!("runtime/activate.fish")),
+    ("bin/activate.nu", include_str!("runtime/activate.nu")),
+    ("bin/activate.ps1", include_str!("runtime/activate.ps1")),
 ];
 
 /// Whether a path below the prefix belongs to flambeau or to what binds an environment to its interpreter: no wheel may
@@ -35,7 +39,10 @@ pub fn owns(path: &str) -> bool {
     let is_hook = |name: &str| name == "_flambeau" || name.starts_with("_flambeau.");
     match parts.as_slice() {
         ["pyvenv.cfg" | "environment_state.json" | "lib64"] | ["lib64", ..] => true,
-        ["bin", name] => matches!(*name, "activate" | "activate.fish") || entry_points::check_name(name).is_err(),
+        ["bin", name] => {
+            let ours = FILES.iter().any(|(path, _)| *path == format!("bin/{name}"));
+            ours || entry_points::check_name(name).is_err()
+        }
         ["lib", _, "site-packages", name, ..] if is_hook(name) => true,
         ["lib", _, "site-packages", "__pycache__", name] => is_hook(name),
         ["lib", _, "site-packages", name] => *name == "00-flambeau.pth",
@@ -43,9 +50,15 @@ pub fn owns(path: &str) -> bool {
     }
 }
 
-/// Name, version, file and digest, as the facts of the runtime's tree have them.
-pub(crate) fn runtime_identity(digest: WheelDigest) -> (String, String, String, WheelDigest) {
-    (NAME.to_owned(), super::FORM.to_string(), NAME.to_owned(), digest)
+/// What the facts of the runtime's tree say it is.
+pub(crate) fn runtime_identity(digest: WheelDigest) -> Identity {
+    Identity {
+        package: NAME.to_owned(),
+        version: super::FORM.to_string(),
+        file: NAME.to_owned(),
+        wheel: digest,
+        unrecorded: Vec::new(),
+    }
 }
 
 impl Trees<'_> {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::bytecode::{BytecodeError, Compilers};
-use super::{FORM, Python};
+use super::{FORM, Python, runtime};
 use crate::checkpoint;
 use crate::digest::{FileDigest, WheelDigest, hash_reader};
 use crate::fsx::{self, PathContext as _, PathError};
@@ -21,8 +21,10 @@ use crate::progress::{Event, Reporter};
 use crate::relpath::RelPath;
 use crate::store::{Claim, Shelf, Staging, Store, StoreError, Sync, Trust};
 use crate::wheel::archive::{Archive, LocalFile};
+use crate::wheel::layout::Layout;
 use crate::wheel::manifest::{Facts, FileRow, Folder, Manifest, SCHEMA};
-use crate::wheel::unpack::{self, Layout, UnpackError, Unpacked};
+use crate::wheel::plan::{Rules, plan};
+use crate::wheel::unpack::{UnpackError, Unpacked};
 
 /// Why a tree could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +157,29 @@ pub struct Trees<'a> {
     pub sync: Sync,
     /// What keeps the trees that are found or made from being collected, until it is dropped.
     pub claim: &'a Claim,
+    /// Whether files that a wheel's RECORD does not vouch for are let in.
+    pub allow_unrecorded: bool,
+}
+
+/// What a tree is of, for its facts.
+pub(crate) struct Identity {
+    pub(crate) package: String,
+    pub(crate) version: String,
+    pub(crate) file: String,
+    pub(crate) wheel: WheelDigest,
+    pub(crate) unrecorded: Vec<RelPath>,
+}
+
+impl Identity {
+    pub(crate) fn of(wheel: &WheelId<'_>, unpacked: &Unpacked) -> Self {
+        Self {
+            package: wheel.filename.name.to_string(),
+            version: wheel.filename.version.to_string(),
+            file: wheel.file.to_owned(),
+            wheel: wheel.digest,
+            unrecorded: unpacked.unrecorded.clone(),
+        }
+    }
 }
 
 /// The end of a tree's name: the cache tag, a `t` for builds without the GIL where the tag does not tell, and the form
@@ -265,7 +290,18 @@ impl Trees<'_> {
                 return Ok(None);
             }
         }
-        Tree::read(name, folder).map(Some)
+        self.accepted(Tree::read(name, folder)?).map(Some)
+    }
+
+    /// A visible tree, unless it was made with `allow_unrecorded` and this run does not allow that.
+    fn accepted(&self, tree: Tree) -> Result<Tree, TreeError> {
+        match tree.facts.unrecorded.first() {
+            Some(first) if !self.allow_unrecorded => {
+                let error = UnpackError::Unrecorded(first.to_string());
+                Err(refused(&tree.facts.file, error))
+            }
+            _ => Ok(tree),
+        }
     }
 
     /// The tree of a wheel, made from the file at `path` where it is not visible yet. `hashed` says that this run has
@@ -281,8 +317,7 @@ impl Trees<'_> {
         if !hashed {
             check_digest(path, wheel.digest)?;
         }
-        let staging = self.store.stage()?;
-        let unpacked = self.unpack(wheel, path, &staging, None)?;
+        let (staging, unpacked) = self.unpack(wheel, path, None)?;
         checkpoint::reach("tree.unpacked");
         let tree = self.publish(name, wheel, staging, unpacked)?;
         drop(guard);
@@ -310,7 +345,7 @@ impl Trees<'_> {
         if !self.store.has(Shelf::Wheels, name) {
             return Ok(None);
         }
-        Tree::open(self.store, name).map(Some)
+        self.accepted(Tree::open(self.store, name)?).map(Some)
     }
 
     /// The folder of a tree of the same wheel for another Python version.
@@ -350,18 +385,31 @@ impl Trees<'_> {
         Layout::new(self.python.minor)
     }
 
-    /// Writes a wheel's files into a staging folder: all, or those at wanted paths.
+    /// Checks a wheel and unpacks it: all, or the files at wanted paths. A refused one leaves not even a staging folder.
     pub(crate) fn unpack(
         &self,
         wheel: &WheelId<'_>,
         path: &Path,
-        staging: &Staging,
         wanted: Option<&dyn Fn(&RelPath) -> bool>,
-    ) -> Result<Unpacked, TreeError> {
+    ) -> Result<(Staging, Unpacked), TreeError> {
         let refused = |error| refused(wheel.file, error);
         let file = File::open(path).and_then(LocalFile::new).at("open", path)?;
         let archive = Archive::open(file).map_err(|error| refused(error.into()))?;
-        let mut plan = unpack::plan(&archive, wheel.filename, self.layout()).map_err(refused)?;
+        let rules = Rules {
+            layout: self.layout(),
+            // A file in the place of the folder that holds the interpreter.
+            reserved: |path| path == "bin" || runtime::owns(path),
+            allow_unrecorded: self.allow_unrecorded,
+        };
+        let mut plan = plan(&archive, wheel.filename, rules).map_err(refused)?;
+        if let Some(first) = plan.unrecorded.first() {
+            let further = match plan.unrecorded.len() {
+                1 => String::new(),
+                count => format!(" and for {} further files", count - 1),
+            };
+            let message = format!("the RECORD of {} does not vouch for `{first}`{further}", wheel.file);
+            self.reporter.event(Event::Warning { message: &message });
+        }
         if let Some(wanted) = wanted {
             plan.keep_only(wanted);
         }
@@ -375,9 +423,11 @@ impl Trees<'_> {
                 free,
             });
         }
+        let staging = self.store.stage()?;
         let root = staging.path().join("root");
         std::fs::create_dir(&root).at("create the folder", &root)?;
-        plan.write(&root).map_err(refused)
+        let unpacked = plan.write(&root).map_err(refused)?;
+        Ok((staging, unpacked))
     }
 
     fn link_from(&self, folder: &Path, staging: &Staging) -> Result<Unpacked, TreeError> {
@@ -415,7 +465,10 @@ impl Trees<'_> {
             .rsplit_once('/')
             .and_then(|(dist_info, _)| RelPath::new(dist_info).ok());
         let dist_info = relocate(&dist_info.ok_or_else(damaged)?, old, &new);
-        Ok(Unpacked::new(files, dist_info, self.layout()))
+        let facts: Facts = read_document(&folder.join("facts.json"))?;
+        let mut unpacked = Unpacked::new(files, dist_info, self.layout());
+        unpacked.unrecorded = facts.unrecorded;
+        Ok(unpacked)
     }
 
     /// Compiles, and writes RECORD.
@@ -447,29 +500,21 @@ impl Trees<'_> {
         staging: Staging,
         unpacked: Unpacked,
     ) -> Result<Tree, TreeError> {
+        let identity = Identity::of(wheel, &unpacked);
         let files = self.complete(wheel, &staging, unpacked)?;
-        let WheelFilename {
-            name: package, version, ..
-        } = wheel.filename;
-        let identity = (
-            package.to_string(),
-            version.to_string(),
-            wheel.file.to_owned(),
-            wheel.digest,
-        );
         let facts = self.commit(&name, staging, files, identity)?;
         self.reporter.event(Event::Unpacked { file: wheel.file });
         let folder = self.store.path(Shelf::Wheels, &name);
         Ok(Tree { name, folder, facts })
     }
 
-    /// Writes the documents of a staged tree and makes it visible. `identity`: name, version, file, digest.
+    /// Writes the documents of a staged tree and makes it visible.
     pub(super) fn commit(
         &self,
         name: &str,
         staging: Staging,
         files: Vec<FileRow>,
-        identity: (String, String, String, WheelDigest),
+        identity: Identity,
     ) -> Result<Facts, TreeError> {
         let facts = document(&staging, files, identity, self.python.version.clone())?;
         checkpoint::reach("tree.documented");
@@ -478,16 +523,22 @@ impl Trees<'_> {
     }
 }
 
-/// Writes the documents of a staged tree. `identity`: name, version, file, digest.
+/// Writes the documents of a staged tree.
 pub(crate) fn document(
     staging: &Staging,
     files: Vec<FileRow>,
-    identity: (String, String, String, WheelDigest),
+    identity: Identity,
     compiled_by: String,
 ) -> Result<Facts, TreeError> {
     let mut root = Folder::of_files(&files);
     root.fold();
-    let (package, version, file, wheel) = identity;
+    let Identity {
+        package,
+        version,
+        file,
+        wheel,
+        unrecorded,
+    } = identity;
     let facts = Facts {
         schema: SCHEMA,
         name: package,
@@ -495,6 +546,7 @@ pub(crate) fn document(
         file,
         wheel,
         compiled_by,
+        unrecorded,
         root,
     };
     write_document(staging.path(), "manifest.json", &Manifest { schema: SCHEMA, files })?;

@@ -19,14 +19,20 @@ use crate::fsx::PathContext as _;
 
 mod credentials;
 mod error;
+mod keyring;
+mod netrc;
 mod request;
 mod retry;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use error::{Cause, Error, ShownUrl, bare, host, without_userinfo};
+pub use keyring::Keyring;
 pub use request::{ContentRange, Document, Request, Response};
 pub use retry::Retry;
+
+/// The rule that a plain `http:` URL breaks.
+pub const PLAIN_HTTP: &str = "plain http is allowed to this machine and to trusted hosts only";
 
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 10;
@@ -63,6 +69,10 @@ pub struct Options {
     /// Hosts, `name` or `name:port`, that may be asked by `http:` or without a valid certificate (pip's
     /// `trusted-host`).
     pub insecure_hosts: Vec<String>,
+    /// The user's `.netrc`.
+    pub netrc: Option<PathBuf>,
+    /// When the keyring is asked.
+    pub keyring: Keyring,
 }
 
 impl Default for Options {
@@ -76,6 +86,8 @@ impl Default for Options {
             proxy: Proxy::default(),
             certificates: None,
             insecure_hosts: Vec::new(),
+            netrc: None,
+            keyring: Keyring::Disabled,
         }
     }
 }
@@ -102,9 +114,9 @@ impl Http {
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self {
+            logins: credentials::Logins::new(options.netrc.clone(), options.keyring),
             options,
             clients: Mutex::default(),
-            logins: credentials::Logins::default(),
         }
     }
 
@@ -120,8 +132,8 @@ impl Http {
         self.options.retry
     }
 
-    /// Takes user and password out of `url` and keeps them for its scheme, host and port. The URL that comes back may
-    /// be stored, logged and printed.
+    /// Takes user and password out of the base URL of an index and keeps them for its scheme, host and port. The URL
+    /// that comes back may be stored, logged and printed.
     #[must_use]
     pub fn adopt(&self, url: Url) -> Url {
         self.logins.adopt(url)
@@ -148,7 +160,7 @@ impl Http {
         match url.scheme() {
             "https" => None,
             "http" if is_loopback(url) || self.is_trusted(url) => None,
-            "http" => Some("plain http is allowed to this machine and to trusted hosts only"),
+            "http" => Some(PLAIN_HTTP),
             _ => Some("only https and http URLs can be requested"),
         }
     }

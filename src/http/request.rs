@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
+use super::credentials::Login;
 use super::error::{Error, ShownUrl, before_head, host, in_body, without_userinfo};
 use super::{Http, MAX_REDIRECTS, retry};
 
@@ -69,6 +70,7 @@ impl<'a> Request<'a> {
             });
         }
         let mut hop = self.url.clone();
+        let mut before: Vec<Url> = Vec::new();
         for _ in 0..=MAX_REDIRECTS {
             if let Some(reason) = self.http.refusal(&hop) {
                 return Err(Error::Refused {
@@ -76,12 +78,13 @@ impl<'a> Request<'a> {
                     reason,
                 });
             }
-            let answer = self.exchange(&hop)?;
+            let answer = self.exchange(&hop, &before)?;
             let status = answer.status().as_u16();
             match status {
                 200..=299 | 304 => return Ok(Response::new(answer, self.url.clone(), hop)),
                 301 | 302 | 303 | 307 | 308 if answer.headers().contains_key("location") => {
-                    hop = self.next_hop(&hop, &answer)?;
+                    let next = self.next_hop(&hop, &answer)?;
+                    before.push(std::mem::replace(&mut hop, next));
                 }
                 code => {
                     let retry_after = answer
@@ -117,14 +120,25 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// One request to one host. The login goes along only where it belongs.
-    fn exchange(&self, hop: &Url) -> Result<reqwest::blocking::Response, Error> {
+    /// One request to one host, which `before` redirected to. The login goes along only where it belongs.
+    fn exchange(&self, hop: &Url, before: &[Url]) -> Result<reqwest::blocking::Response, Error> {
         let client = self.http.client(hop, self.bulk)?;
-        let mut request = client.get(hop.clone()).headers(self.headers.clone());
-        if let Some(login) = self.http.logins.of(hop) {
-            request = request.basic_auth(login.user, login.password);
+        let ask = |login: Option<&Login>| {
+            let mut request = client.get(hop.clone()).headers(self.headers.clone());
+            if let Some(Login { user, password }) = login {
+                request = request.basic_auth(user, password.as_ref());
+            }
+            request.send().map_err(|source| before_head(source, &self.url, hop))
+        };
+        let logins = &self.http.logins;
+        let login = logins.of(hop, before);
+        let answer = ask(login.as_ref())?;
+        if answer.status().as_u16() == 401
+            && let Some(other) = logins.after_refusal(hop, before, login.as_ref())
+        {
+            return ask(Some(&other));
         }
-        request.send().map_err(|source| before_head(source, &self.url, hop))
+        Ok(answer)
     }
 
     /// Where a redirect leads, if it may be followed.

@@ -85,7 +85,7 @@ impl Project<'_> {
         } else {
             pip::package_index::<NetworkError>(&asked, around, &settings, || self.builtin_index(&cache, interpreter))?
         };
-        let http = Arc::new(Http::new(http_options(config.offline, &settings)));
+        let http = Arc::new(Http::new(self.http_options(&settings)));
         let options = SourcesOptions {
             channel: channel.clone(),
             channel_index: self.channel_index(channel)?,
@@ -151,21 +151,29 @@ impl Project<'_> {
         }
         Ok(None)
     }
-}
 
-fn http_options(offline: bool, settings: &PipSettings) -> Options {
-    let mut options = Options {
-        offline,
-        ..Options::default()
-    };
-    if let Some(proxy) = &settings.proxy {
-        options.proxy = Proxy::Url(proxy.clone());
+    fn http_options(&self, settings: &PipSettings) -> Options {
+        let mut options = Options {
+            offline: self.config.offline,
+            certificates: settings.cert.clone(),
+            insecure_hosts: settings.trusted_hosts.clone(),
+            netrc: self
+                .vars
+                .path("NETRC")
+                .or_else(|| self.vars.home().map(|home| home.join(".netrc"))),
+            keyring: settings.keyring,
+            ..Options::default()
+        };
+        options
+            .insecure_hosts
+            .extend(self.config.insecure_hosts.iter().cloned());
+        if let Some(proxy) = &settings.proxy {
+            options.proxy = Proxy::Url(proxy.clone());
+        }
+        if let Some(timeout) = settings.timeout {
+            // pip's 15 s default is for one read as well; a longer wish is obeyed, a shorter one too.
+            options.read_timeout = timeout.max(Duration::from_secs(1));
+        }
+        options
     }
-    if let Some(timeout) = settings.timeout {
-        // pip's 15 s default is for one read as well; a longer wish is obeyed, a shorter one too.
-        options.read_timeout = timeout.max(Duration::from_secs(1));
-    }
-    options.certificates.clone_from(&settings.cert);
-    options.insecure_hosts.clone_from(&settings.trusted_hosts);
-    options
 }

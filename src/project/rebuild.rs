@@ -70,6 +70,8 @@ impl Project<'_> {
             compilers: &compilers,
             reporter: self.reporter,
             sync: Sync::Lazy,
+            // What is built again was let in before.
+            allow_unrecorded: true,
         };
         let (mut members, _) = self.trees(plan, &trees, workers)?;
         members.push(trees.runtime()?);

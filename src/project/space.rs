@@ -10,7 +10,8 @@ use crate::env::tree::tree_name;
 use crate::fsx;
 use crate::store::Shelf;
 use crate::wheel::archive::{Archive, LocalFile};
-use crate::wheel::unpack::{self, Layout};
+use crate::wheel::layout::Layout;
+use crate::wheel::plan::{self, Rules};
 
 /// What an environment takes beside its trees: its folders, links and state.
 const SKELETON: u64 = 1 << 20;
@@ -63,7 +64,11 @@ fn needed(project: &Project<'_>, plan: &Plan) -> Option<u64> {
             .ok()
             .and_then(|file| Archive::open(file).ok())
             .and_then(|archive| {
-                let plan = unpack::plan(&archive, id.filename, Layout::new(python.minor)).ok()?;
+                let rules = Rules {
+                    allow_unrecorded: true,
+                    ..Rules::new(Layout::new(python.minor))
+                };
+                let plan = plan::plan(&archive, id.filename, rules).ok()?;
                 Some(plan.bytes())
             });
         bytes += unpacked.or(selected.wheel.size).unwrap_or(0);

@@ -13,14 +13,15 @@ use crate::digest::{FileDigest, WheelDigest, hash_reader};
 use crate::env::Python;
 use crate::env::bytecode::{Compiler, Compilers};
 use crate::env::runtime::runtime_identity;
-use crate::env::tree::{Tree, TreeError, Trees, WheelId, document, is_top_level_record};
+use crate::env::tree::{Identity, Tree, TreeError, Trees, WheelId, document, is_top_level_record};
 use crate::fsx::{self, PathContext as _};
 use crate::pep::WheelFilename;
 use crate::relpath::RelPath;
 use crate::store::{Shelf, Staging, Sync};
 use crate::target::PythonMinor;
+use crate::wheel::layout::Layout;
 use crate::wheel::manifest::{FileRow, Manifest};
-use crate::wheel::unpack::{Layout, Unpacked, sources};
+use crate::wheel::unpack::{Unpacked, sources};
 
 /// A wheel file whose bytes have the right digest.
 struct Source {
@@ -101,6 +102,8 @@ impl Mender<'_> {
             compilers: &compilers,
             reporter: self.verifier.reporter,
             sync: Sync::Lazy,
+            // What is mended was let in before.
+            allow_unrecorded: true,
         };
         let staging = match self.trusted(name, &damaged) {
             Some((tree, manifest)) => self.file_by_file(&trees, &tree, manifest, &damaged, found.is_some())?,
@@ -130,10 +133,11 @@ impl Mender<'_> {
 
     /// A whole tree from its wheel: nothing of what is there can be believed.
     fn whole(&self, trees: &Trees<'_>, name: &str) -> Result<Staging, MendError> {
-        let staging = self.verifier.store.stage()?;
         let (runtime, digest) = trees.runtime_name();
-        let (files, identity) = if runtime == name {
-            (trees.write_runtime(&staging)?, runtime_identity(digest))
+        let (staging, files, identity) = if runtime == name {
+            let staging = self.verifier.store.stage()?;
+            let files = trees.write_runtime(&staging)?;
+            (staging, files, runtime_identity(digest))
         } else {
             let lost = Lost {
                 short: name.split('-').next().unwrap_or_default().to_owned(),
@@ -143,10 +147,10 @@ impl Mender<'_> {
             let source = self
                 .source(&lost, true)?
                 .ok_or_else(|| MendError::NoCopy(name.to_owned()))?;
-            let unpacked = trees.unpack(&source.id(), &source.path, &staging, None)?;
+            let (staging, unpacked) = trees.unpack(&source.id(), &source.path, None)?;
+            let identity = Identity::of(&source.id(), &unpacked);
             let files = trees.complete(&source.id(), &staging, unpacked)?;
-            let (package, version) = (source.filename.name.to_string(), source.filename.version.to_string());
-            (files, (package, version, source.file, source.digest))
+            (staging, files, identity)
         };
         document(&staging, files, identity, trees.python.version.clone())?;
         Ok(staging)
@@ -269,12 +273,13 @@ impl Mender<'_> {
             }
         }
         let facts = &tree.facts;
-        let identity = (
-            facts.name.clone(),
-            facts.version.clone(),
-            facts.file.clone(),
-            facts.wheel,
-        );
+        let identity = Identity {
+            package: facts.name.clone(),
+            version: facts.version.clone(),
+            file: facts.file.clone(),
+            wheel: facts.wheel,
+            unrecorded: facts.unrecorded.clone(),
+        };
         let compiled_by = if compiled.is_empty() {
             facts.compiled_by.clone()
         } else {
@@ -390,9 +395,8 @@ impl Job<'_> {
     }
 
     fn take_wheel(&mut self, source: &Source) -> Result<(), MendError> {
-        let scratch = self.trees.store.stage()?;
         let wanted = |path: &RelPath| self.lacking.contains_key(path);
-        self.trees.unpack(&source.id(), &source.path, &scratch, Some(&wanted))?;
+        let (scratch, _) = self.trees.unpack(&source.id(), &source.path, Some(&wanted))?;
         self.take_from(&scratch)
     }
 

@@ -109,6 +109,9 @@ pub struct Facts {
     pub wheel: WheelDigest,
     /// Full version of the Python that compiled the bytecode.
     pub compiled_by: String,
+    /// Files that the wheel's RECORD does not vouch for, let in because the user allowed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unrecorded: Vec<RelPath>,
     /// The environment's prefix.
     pub root: Folder,
 }

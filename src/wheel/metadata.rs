@@ -2,7 +2,7 @@
 //!
 //! Owns: reading the RFC 822-like headers (core metadata, PEP 566 and successors) and checking that they belong to the
 //! wheel. Refuses: a dependency that cannot be understood (leaving it out would build a broken environment), a major
-//! version of the format that is not known, another wheel's metadata.
+//! version of the format that is not known, another wheel's metadata, name, version or `Requires-Python` given twice.
 
 use std::str::FromStr as _;
 
@@ -41,6 +41,14 @@ pub enum MetadataError {
         /// The version it states.
         version: String,
     },
+    /// A field that says what this metadata is of, twice.
+    #[error("the METADATA of {file} has {field} twice; readers differ in which counts")]
+    Twice {
+        /// The wheel's file name.
+        file: String,
+        /// The field.
+        field: &'static str,
+    },
     /// The metadata is another wheel's.
     #[error("the METADATA of {file} is that of {name} {version}")]
     OtherWheel {
@@ -58,7 +66,8 @@ pub enum MetadataError {
 /// The body (a long description) is ignored, as are fields and lines that resolution does not need. Name and version
 /// must be the file name's, local label included; both are compared in normalised form.
 pub fn parse(bytes: &[u8], file: &str, filename: &WheelFilename) -> Result<CoreMetadata, MetadataError> {
-    let text = String::from_utf8_lossy(bytes);
+    // A carriage return alone ends a line too for Python's reader of these headers.
+    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n");
     let mut draft = Draft::default();
     for header in headers(&text) {
         draft.take(&header, file)?;
@@ -103,7 +112,7 @@ struct Header<'a> {
 /// The headers up to the first empty line. Lines without a colon are skipped: some old tools folded without indenting.
 fn headers(text: &str) -> Vec<Header<'_>> {
     let mut headers: Vec<Header<'_>> = Vec::new();
-    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+    for (index, line) in text.trim_start_matches('\u{feff}').split('\n').enumerate() {
         if line.is_empty() {
             break;
         }
@@ -150,11 +159,14 @@ impl Draft {
                 });
             }
         } else if is("Name") {
-            self.name = Some(PackageName::from_str(value).map_err(|error| broken(error.into()))?);
+            let name = PackageName::from_str(value).map_err(|error| broken(error.into()))?;
+            once(&mut self.name, name, "Name", file)?;
         } else if is("Version") {
-            self.version = Some(Version::from_str(value).map_err(|error| broken(error.into()))?);
+            let version = Version::from_str(value).map_err(|error| broken(error.into()))?;
+            once(&mut self.version, version, "Version", file)?;
         } else if is("Requires-Python") {
-            self.requires_python = Some(requires_python(value).map_err(broken)?);
+            let specifiers = requires_python(value).map_err(broken)?;
+            once(&mut self.requires_python, specifiers, "Requires-Python", file)?;
         } else if is("Requires-Dist") {
             self.requires_dist.push(requirement(value).map_err(broken)?);
         } else if is("Provides-Extra") {
@@ -162,6 +174,17 @@ impl Draft {
             self.provides_extra.extend(ExtraName::from_str(value).ok());
         }
         Ok(())
+    }
+}
+
+/// Some readers take the first of two, others the last.
+fn once<T: PartialEq>(slot: &mut Option<T>, value: T, field: &'static str, file: &str) -> Result<(), MetadataError> {
+    match slot.replace(value) {
+        Some(first) if slot.as_ref() != Some(&first) => Err(MetadataError::Twice {
+            file: file.to_owned(),
+            field,
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -314,6 +337,15 @@ mod tests {
             read("Name: a\n\nVersion: 1", file),
             Err(MetadataError::Missing { field: "Version", .. })
         ));
+        // Two answers to one question, the second behind a bare carriage return.
+        for text in [
+            "Name: a\nName: b\nVersion: 1+cu118\n",
+            "Name: b\rName: a\rVersion: 1+cu118\r",
+        ] {
+            let error = read(text, file).expect_err("ambiguous");
+            assert!(matches!(error, MetadataError::Twice { field: "Name", .. }), "{error:?}");
+        }
+        assert!(read("Name: a\nName: A\nVersion: 1+cu118\n", file).is_ok());
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 pub mod archive;
 pub mod entry_points;
+pub mod layout;
 pub mod manifest;
 pub mod metadata;
+pub mod plan;
 pub mod record;
 pub mod unpack;
+mod wheel_file;

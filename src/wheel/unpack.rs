@@ -1,12 +1,11 @@
-//! A wheel becomes a tree in the shape of an environment's prefix.
+//! A checked plan becomes a tree in the shape of an environment's prefix.
 //!
-//! Owns: where each member goes (PEP 427, the layout of a virtual environment), and the checks that come before the
-//! first write: safe names, one dist-info that agrees with the file name, RECORD complete in both directions. Every
-//! member is checked against RECORD and its CRC while it is written.
-//! Refuses: whatever is not exactly so. Nothing is written outside the given folder, and the caller publishes that
-//! folder only after everything succeeded.
+//! Owns: writing the members, each checked against RECORD and its CRC as its bytes go by, and the RECORD of the tree.
+//! Refuses: content that is not what the archive and RECORD say of it. Nothing is written outside the given folder, and
+//! the caller publishes that folder only after everything succeeded.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
@@ -14,17 +13,14 @@ use rayon::prelude::*;
 
 use crate::digest::FileDigest;
 use crate::fsx::{self, PathContext as _, PathError};
-use crate::pep::WheelFilename;
 use crate::relpath::{RelPath, UnsafePath};
-use crate::target::PythonMinor;
-use crate::wheel::archive::{Archive, ArchiveError, Entry, ReadAt};
+use crate::wheel::archive::{ArchiveError, ReadAt};
 use crate::wheel::entry_points::{self, EntryPointError};
+use crate::wheel::layout::Layout;
 use crate::wheel::manifest::FileRow;
-use crate::wheel::metadata::{self, MetadataError};
-use crate::wheel::record::{self, Record, RecordError, RowHasher};
-
-/// Metadata files larger than this are refused before they are read into memory.
-const METADATA_MAX: u64 = 64 << 20;
+use crate::wheel::metadata::MetadataError;
+use crate::wheel::plan::{METADATA_MAX, Placement, Plan};
+use crate::wheel::record::{self, RecordError, RowHasher};
 
 /// Why a wheel is refused or could not be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +45,17 @@ pub enum UnpackError {
     /// A file that PEP 427 requires.
     #[error("`{0}` is missing")]
     Missing(String),
+    /// A file that is text is none.
+    #[error("`{0}` is not UTF-8")]
+    Text(String),
+    /// A `*.data` folder that is not beside the dist-info of its name.
+    #[error("`{found}` is not this wheel's data folder, which would be `{expected}`")]
+    DataFolder {
+        /// What goes with the dist-info.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// The WHEEL file.
     #[error("the WHEEL file is refused: {0}")]
     Wheel(String),
@@ -61,6 +68,9 @@ pub enum UnpackError {
     /// A member without a row.
     #[error("`{0}` is not in RECORD")]
     Unrecorded(String),
+    /// A member whose row has no digest.
+    #[error("`{0}` has no digest in RECORD")]
+    NoDigest(String),
     /// A row without a member.
     #[error("RECORD names `{0}`, which is not in the wheel")]
     Phantom(String),
@@ -73,52 +83,15 @@ pub enum UnpackError {
     /// A `.data` folder with a key that PEP 427 does not know.
     #[error("`{0}` is in no known scheme (purelib, platlib, scripts, data, headers)")]
     Scheme(String),
+    /// A place that belongs to the environment itself or to the wheel's checked metadata.
+    #[error("`{0}` would take the place of a file that belongs to the environment")]
+    Reserved(String),
+    /// More folders than any wheel has.
+    #[error("its members need {0} folders")]
+    Folders(usize),
     /// Writing.
     #[error(transparent)]
     Path(#[from] PathError),
-}
-
-/// Where members go for one Python minor version.
-#[derive(Debug, Clone, Copy)]
-pub struct Layout {
-    python: PythonMinor,
-}
-
-impl Layout {
-    /// The layout of an environment for `python`.
-    #[must_use]
-    pub const fn new(python: PythonMinor) -> Self {
-        Self { python }
-    }
-
-    /// `lib/python3.11/site-packages`.
-    #[must_use]
-    pub fn site_packages(self) -> String {
-        format!("lib/{}/site-packages", self.python.lib_folder())
-    }
-
-    /// A path relative to the prefix, as RECORD writes it: relative to site-packages.
-    #[must_use]
-    pub fn record_path(self, path: &str) -> String {
-        match path
-            .strip_prefix(&self.site_packages())
-            .and_then(|rest| rest.strip_prefix('/'))
-        {
-            Some(inside) => inside.to_owned(),
-            None => format!("../../../{path}"),
-        }
-    }
-}
-
-/// What happens to one member.
-struct Placement<'a> {
-    entry: &'a Entry,
-    /// The name in the archive, for RECORD.
-    source: RelPath,
-    /// The place below the prefix.
-    path: RelPath,
-    /// A script from `.data/scripts`: executable, and its first line may be rewritten.
-    script: bool,
 }
 
 /// A wheel whose members are written, before RECORD is.
@@ -128,212 +101,9 @@ pub struct Unpacked {
     pub files: Vec<FileRow>,
     /// `lib/python3.11/site-packages/<name>-<version>.dist-info`.
     pub dist_info: RelPath,
+    /// Files that RECORD does not vouch for, where those are allowed.
+    pub unrecorded: Vec<RelPath>,
     layout: Layout,
-}
-
-/// The checked plan of a wheel: everything that can be refused without inflating the members has been.
-pub struct Plan<'a, R> {
-    archive: &'a Archive<R>,
-    record: Record,
-    placements: Vec<Placement<'a>>,
-    scripts: Vec<(RelPath, Vec<u8>)>,
-    dist_info: RelPath,
-    layout: Layout,
-}
-
-/// Checks the archive and decides where everything goes.
-pub fn plan<'a, R: ReadAt>(
-    archive: &'a Archive<R>,
-    filename: &WheelFilename,
-    layout: Layout,
-) -> Result<Plan<'a, R>, UnpackError> {
-    archive.check_members()?;
-    let mut members: BTreeMap<RelPath, &Entry> = BTreeMap::new();
-    for entry in archive.entries().iter().filter(|entry| !entry.is_dir()) {
-        let name = RelPath::new(&entry.name).map_err(UnpackError::Name)?;
-        if members.insert(name, entry).is_some() {
-            return Err(UnpackError::Collision(entry.name.clone()));
-        }
-    }
-    let dist_info = dist_info_folder(&members, filename)?;
-    let stem = dist_info.strip_suffix(".dist-info").unwrap_or(&dist_info).to_owned();
-    check_wheel_file(&read_text(archive, &members, &format!("{dist_info}/WHEEL"))?)?;
-    let metadata = read_bytes(archive, &members, &format!("{dist_info}/METADATA"))?;
-    metadata::parse(&metadata, &filename.to_string(), filename)?;
-    let record_name = format!("{dist_info}/RECORD");
-    let record = Record::parse(&read_bytes(archive, &members, &record_name)?)?;
-    check_record_is_complete(&record, &members, &record_name)?;
-    let mut scripts = Vec::new();
-    if members.contains_key(format!("{dist_info}/entry_points.txt").as_str()) {
-        let text = read_text(archive, &members, &format!("{dist_info}/entry_points.txt"))?;
-        for script in entry_points::parse(&text)? {
-            let path = RelPath::new(&format!("bin/{}", script.name)).map_err(UnpackError::Name)?;
-            scripts.push((path, script.contents()));
-        }
-    }
-    let site = layout.site_packages();
-    let mut placements = Vec::with_capacity(members.len());
-    for (source, entry) in members {
-        // RECORD and INSTALLER are written anew; the signatures of RECORD would no longer match.
-        let rest = source
-            .as_str()
-            .strip_prefix(&dist_info)
-            .and_then(|rest| rest.strip_prefix('/'));
-        if rest.is_some_and(|rest| matches!(rest, "RECORD" | "RECORD.jws" | "RECORD.p7s" | "INSTALLER")) {
-            continue;
-        }
-        let (place, script) = place(source.as_str(), &stem, &site, layout)?;
-        let path = RelPath::new(&place).map_err(UnpackError::Name)?;
-        placements.push(Placement {
-            entry,
-            source,
-            path,
-            script,
-        });
-    }
-    let dist_info = RelPath::new(&format!("{site}/{dist_info}")).map_err(UnpackError::Name)?;
-    let plan = Plan {
-        archive,
-        record,
-        placements,
-        scripts,
-        dist_info,
-        layout,
-    };
-    plan.check_collisions()?;
-    Ok(plan)
-}
-
-/// The one `*.dist-info` at the top, which must be of this wheel's name and version (however spelled).
-fn dist_info_folder(members: &BTreeMap<RelPath, &Entry>, filename: &WheelFilename) -> Result<String, UnpackError> {
-    let found: BTreeSet<&str> = members
-        .keys()
-        .filter_map(|path| path.as_str().split_once('/'))
-        .map(|(top, _)| top)
-        .filter(|top| top.to_ascii_lowercase().ends_with(".dist-info"))
-        .collect();
-    let error = |found: String| UnpackError::DistInfo {
-        expected: format!("{}-{}.dist-info", filename.name.as_dist_info_name(), filename.version),
-        found,
-    };
-    let mut tops = found.iter();
-    let (Some(top), None) = (tops.next(), tops.next()) else {
-        return Err(error(if found.is_empty() {
-            "none".to_owned()
-        } else {
-            Vec::from_iter(found).join(", ")
-        }));
-    };
-    let parsed = top.strip_suffix(".dist-info").and_then(|stem| stem.split_once('-'));
-    let agrees = parsed.is_some_and(|(name, version)| {
-        name.parse()
-            .is_ok_and(|name: crate::pep::PackageName| name == filename.name)
-            && version
-                .replace('_', "+")
-                .parse()
-                .is_ok_and(|version: crate::pep::Version| version == filename.version)
-    });
-    if agrees {
-        Ok((*top).to_owned())
-    } else {
-        Err(error((*top).to_owned()))
-    }
-}
-
-fn read_bytes<R: ReadAt>(
-    archive: &Archive<R>,
-    members: &BTreeMap<RelPath, &Entry>,
-    name: &str,
-) -> Result<Vec<u8>, UnpackError> {
-    let entry = members.get(name).ok_or_else(|| UnpackError::Missing(name.to_owned()))?;
-    Ok(archive.read(entry, METADATA_MAX)?)
-}
-
-fn read_text<R: ReadAt>(
-    archive: &Archive<R>,
-    members: &BTreeMap<RelPath, &Entry>,
-    name: &str,
-) -> Result<String, UnpackError> {
-    Ok(String::from_utf8_lossy(&read_bytes(archive, members, name)?).into_owned())
-}
-
-/// PEP 427: an installer must refuse a greater major Wheel-Version.
-fn check_wheel_file(text: &str) -> Result<(), UnpackError> {
-    let field = |wanted: &str| {
-        text.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().to_owned())
-        })
-    };
-    let version = field("Wheel-Version").ok_or_else(|| UnpackError::Wheel("it has no Wheel-Version".to_owned()))?;
-    if version.split('.').next() != Some("1") {
-        return Err(UnpackError::Wheel(format!(
-            "Wheel-Version is {version}; 1.x is understood"
-        )));
-    }
-    match field("Root-Is-Purelib")
-        .map(|value| value.to_ascii_lowercase())
-        .as_deref()
-    {
-        Some("true" | "false") => Ok(()),
-        _ => Err(UnpackError::Wheel(
-            "Root-Is-Purelib is neither true nor false".to_owned(),
-        )),
-    }
-}
-
-fn check_record_is_complete(
-    record: &Record,
-    members: &BTreeMap<RelPath, &Entry>,
-    record_name: &str,
-) -> Result<(), UnpackError> {
-    for (path, entry) in members {
-        let text = path.as_str();
-        // RECORD cannot hold its own digest, and its signatures are made after it (PEP 427).
-        let exempt = text == record_name
-            || text
-                .strip_prefix(record_name)
-                .is_some_and(|rest| matches!(rest, ".jws" | ".p7s"));
-        match record.get(path) {
-            Some(row) if row.size.is_some_and(|size| size != entry.size) => {
-                return Err(UnpackError::Mismatch(text.to_owned()));
-            }
-            Some(row) if row.digest.is_none() && !exempt => return Err(UnpackError::Unrecorded(text.to_owned())),
-            None if !exempt => return Err(UnpackError::Unrecorded(text.to_owned())),
-            _ => {}
-        }
-    }
-    match record.paths().find(|path| !members.contains_key(*path)) {
-        Some(phantom) if phantom.as_str() != record_name => Err(UnpackError::Phantom(phantom.to_string())),
-        _ => Ok(()),
-    }
-}
-
-/// The place below the prefix, and whether it is a script.
-fn place(source: &str, stem: &str, site: &str, layout: Layout) -> Result<(String, bool), UnpackError> {
-    let inside = source.strip_prefix(stem).and_then(|rest| rest.strip_prefix(".data/"));
-    let Some(inside) = inside else {
-        return Ok((format!("{site}/{source}"), false));
-    };
-    let (scheme, rest) = inside
-        .split_once('/')
-        .ok_or_else(|| UnpackError::Scheme(source.to_owned()))?;
-    match scheme {
-        "purelib" | "platlib" => Ok((format!("{site}/{rest}"), false)),
-        "data" => Ok((rest.to_owned(), false)),
-        "headers" => {
-            let name = stem.split_once('-').map_or(stem, |(name, _)| name);
-            Ok((
-                format!("include/site/{}/{name}/{rest}", layout.python.lib_folder()),
-                false,
-            ))
-        }
-        "scripts" => {
-            entry_points::check_name(rest)?;
-            Ok((format!("bin/{rest}"), true))
-        }
-        _ => Err(UnpackError::Scheme(source.to_owned())),
-    }
 }
 
 impl<R: ReadAt + Sync> Plan<'_, R> {
@@ -341,13 +111,15 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
     ///
     /// Large members first and several at a time; the mode is 0444 or 0555 and the time 1 January 1980.
     pub fn write(self, root: &Path) -> Result<Unpacked, UnpackError> {
-        let folders: BTreeSet<&str> = self
-            .paths()
-            .flat_map(ancestors)
-            .chain([self.dist_info.as_str()])
-            .collect();
-        for folder in folders {
-            std::fs::create_dir(root.join(folder)).at("create the folder", root.join(folder))?;
+        for folder in self.folders() {
+            let path = root.join(folder);
+            match std::fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(same_file(folder)),
+                result => result.at("create the folder", path)?,
+            }
+        }
+        for placement in &self.replaced {
+            self.pour(placement, |_| Ok(()))?;
         }
         let mut order: Vec<&Placement<'_>> = self.placements.iter().collect();
         order.sort_by_key(|placement| std::cmp::Reverse(placement.entry.size));
@@ -366,6 +138,7 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
         Ok(Unpacked {
             files,
             dist_info: self.dist_info,
+            unrecorded: self.unrecorded,
             layout: self.layout,
         })
     }
@@ -402,34 +175,13 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
         }
         let target = root.join(&placement.path);
         let executable = placement.script || placement.entry.executable;
-        let mut file = fsx::create_store_file(&target, executable)?;
-        let mut reader = self.archive.reader(placement.entry)?;
-        let mut hasher = RowHasher::new(row);
-        let mut buffer = vec![0u8; 1 << 17];
+        let mut file = create(&target, &placement.path, executable)?;
         let mut native = None;
-        loop {
-            let count = match reader.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(source) => {
-                    return Err(ArchiveError::Damaged {
-                        name: placement.entry.name.clone(),
-                        source,
-                    }
-                    .into());
-                }
-            };
-            let bytes = &buffer[..count];
+        let digest = self.pour(placement, |bytes| {
             native.get_or_insert_with(|| is_native(bytes));
-            hasher.update(bytes);
-            file.write_all(bytes).at("write", &target)?;
-        }
+            Ok(file.write_all(bytes).at("write", &target)?)
+        })?;
         fsx::stamp(&file).at("set the time of", &target)?;
-        let (digest, agrees) = hasher.finish(row);
-        if !agrees {
-            return Err(mismatch());
-        }
         let path = placement.path.clone();
         Ok(FileRow {
             path,
@@ -439,62 +191,49 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
             native: native.unwrap_or(false),
         })
     }
-}
 
-impl<R> Plan<'_, R> {
-    /// Leaves out what stands at other paths than those wanted: for mending a tree, most of which is intact.
-    pub(crate) fn keep_only(&mut self, wanted: &dyn Fn(&RelPath) -> bool) {
-        self.placements.retain(|placement| wanted(&placement.path));
-        self.scripts.retain(|(path, _)| wanted(path));
-    }
-
-    /// The bytes that unpacking will write, bytecode aside.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.placements.iter().map(|placement| placement.entry.size).sum()
-    }
-
-    fn paths(&self) -> impl Iterator<Item = &str> {
-        let own = std::iter::once(&self.dist_info);
-        let scripts = self.scripts.iter().map(|(path, _)| path);
-        // The dist-info folder itself counts as a parent of what is written into it later.
-        self.placements
-            .iter()
-            .map(|placement| &placement.path)
-            .chain(scripts)
-            .map(RelPath::as_str)
-            .chain(own.map(RelPath::as_str))
-    }
-
-    /// Two members may be one file after placement (`.data/purelib/a` beside `a`), a script may stand in the way of
-    /// an entry point, and a file may stand where a folder is needed.
-    fn check_collisions(&self) -> Result<(), UnpackError> {
-        let mut files = BTreeSet::new();
-        let scripts = self.scripts.iter().map(|(path, _)| path.as_str());
-        for path in self
-            .placements
-            .iter()
-            .map(|placement| placement.path.as_str())
-            .chain(scripts)
-        {
-            if !files.insert(path) {
-                return Err(UnpackError::Collision(path.to_owned()));
+    /// Gives a member's bytes to `sink` and compares them with its row. Returns their digest.
+    fn pour(
+        &self,
+        placement: &Placement<'_>,
+        mut sink: impl FnMut(&[u8]) -> Result<(), UnpackError>,
+    ) -> Result<FileDigest, UnpackError> {
+        let row = self.record.get(&placement.source);
+        let mut reader = self.archive.reader(placement.entry)?;
+        let mut hasher = RowHasher::new(row);
+        let mut buffer = vec![0u8; 1 << 17];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    hasher.update(&buffer[..count]);
+                    sink(&buffer[..count])?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => {
+                    let name = placement.entry.name.clone();
+                    return Err(ArchiveError::Damaged { name, source }.into());
+                }
             }
         }
-        match files
-            .iter()
-            .flat_map(|path| ancestors(path))
-            .find(|folder| files.contains(folder))
-        {
-            Some(folder) => Err(UnpackError::Collision(folder.to_owned())),
-            None => Ok(()),
+        match hasher.finish(row) {
+            (digest, true) => Ok(digest),
+            (_, false) => Err(UnpackError::Mismatch(placement.source.to_string())),
         }
     }
 }
 
-/// The folders above a path, outermost first.
-fn ancestors(path: &str) -> impl Iterator<Item = &str> {
-    path.match_indices('/').map(|(at, _)| &path[..at])
+/// The folder was empty, so what is there already came from the same wheel: the file system takes two names for one,
+/// without regard to case or to Unicode's normal forms.
+fn same_file(place: &str) -> UnpackError {
+    UnpackError::Collision(place.to_owned())
+}
+
+fn create(target: &Path, place: &RelPath, executable: bool) -> Result<File, UnpackError> {
+    fsx::create_store_file(target, executable).map_err(|error| match error.source.kind() {
+        io::ErrorKind::AlreadyExists => same_file(place.as_str()),
+        _ => error.into(),
+    })
 }
 
 /// ELF, or Mach-O in any of its forms (a universal file shares its magic with Java classes; a false hit only makes a
@@ -514,7 +253,7 @@ fn is_native(head: &[u8]) -> bool {
 /// Writes one file that flambeau itself makes.
 pub(crate) fn write_new(root: &Path, path: RelPath, contents: &[u8], executable: bool) -> Result<FileRow, UnpackError> {
     let target = root.join(&path);
-    let mut file = fsx::create_store_file(&target, executable)?;
+    let mut file = create(&target, &path, executable)?;
     file.write_all(contents).at("write", &target)?;
     fsx::stamp(&file).at("set the time of", &target)?;
     let digest = FileDigest::of(contents);
@@ -533,6 +272,7 @@ impl Unpacked {
         Self {
             files,
             dist_info,
+            unrecorded: Vec::new(),
             layout,
         }
     }

@@ -4,3 +4,4 @@ mod flips;
 mod in_the_way;
 mod names;
 mod running;
+mod shells;

@@ -22,6 +22,25 @@ pub(crate) fn sha256_in_record(bytes: &[u8]) -> String {
     format!("sha256={}", urlsafe_base64(&Sha256::digest(bytes)))
 }
 
+/// A PEM block of these bytes.
+pub(crate) fn pem(label: &str, bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// `Basic …`, as a request that logs in has it.
+pub(crate) fn basic_login(user: &str, password: &str) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    format!("Basic {text}")
+}
+
 /// Base64 in the URL-safe alphabet, without padding (RFC 4648, 5).
 pub(crate) fn urlsafe_base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

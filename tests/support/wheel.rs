@@ -49,6 +49,7 @@ pub(crate) struct Wheel {
     /// How the file name spells the name.
     stem: String,
     version: String,
+    build: Option<String>,
     tag: String,
     purelib: Option<bool>,
     members: Vec<Member>,
@@ -60,6 +61,7 @@ pub(crate) struct Wheel {
     record_lines: Vec<String>,
     record_replacements: Vec<(String, String)>,
     omitted: BTreeSet<&'static str>,
+    texts: Vec<(&'static str, Vec<u8>)>,
     method: Method,
     directories: bool,
     descriptors: bool,
@@ -74,6 +76,7 @@ impl Wheel {
             name: name.to_owned(),
             stem: name.replace(['-', '.'], "_"),
             version: version.to_owned(),
+            build: None,
             tag: "py3-none-any".to_owned(),
             purelib: None,
             members: Vec::new(),
@@ -85,6 +88,7 @@ impl Wheel {
             record_lines: Vec::new(),
             record_replacements: Vec::new(),
             omitted: BTreeSet::new(),
+            texts: Vec::new(),
             method: Method::Deflated,
             directories: false,
             descriptors: false,
@@ -96,6 +100,12 @@ impl Wheel {
     /// The tag of the file name; a compressed set (`cp311-cp311-a.b`) becomes several `Tag` lines.
     pub(crate) fn tag(mut self, tag: &str) -> Self {
         tag.clone_into(&mut self.tag);
+        self
+    }
+
+    /// The build tag, which stands in the file name and in WHEEL.
+    pub(crate) fn build_tag(mut self, build: &str) -> Self {
+        self.build = Some(build.to_owned());
         self
     }
 
@@ -227,6 +237,18 @@ impl Wheel {
         self
     }
 
+    /// As [`Wheel::member`], but with a true row in RECORD.
+    pub(crate) fn listed(mut self, member: Member) -> Self {
+        self.members.push(member);
+        self
+    }
+
+    /// Another content for a file of `.dist-info`: METADATA, WHEEL, RECORD, `entry_points.txt`. Its row stays true.
+    pub(crate) fn text(mut self, file: &'static str, text: impl AsRef<[u8]>) -> Self {
+        self.texts.push((file, text.as_ref().to_vec()));
+        self
+    }
+
     pub(crate) fn without_record(self) -> Self {
         self.without("RECORD")
     }
@@ -246,21 +268,25 @@ impl Wheel {
         let stem = self.stem();
         let metadata = self.metadata();
         let mut members = self.members.clone();
+        let other = |file: &str| self.texts.iter().find(|(of, _)| *of == file).map(|(_, text)| text);
         let mut describe = |file: &'static str, text: &str| {
             if !self.omitted.contains(file) {
-                members.push(Member::file(&format!("{stem}.dist-info/{file}"), text.as_bytes()));
+                let bytes = other(file).map_or(text.as_bytes(), Vec::as_slice);
+                members.push(Member::file(&format!("{stem}.dist-info/{file}"), bytes));
             }
         };
         describe("METADATA", &metadata);
         describe("WHEEL", &self.wheel_file());
-        if !self.entry_points.is_empty() {
+        if !self.entry_points.is_empty() || other("entry_points.txt").is_some() {
             describe("entry_points.txt", &self.entry_points_file());
         }
         describe("top_level.txt", &self.top_level_file());
         let record = self.record(&members, &stem);
+        let record = other("RECORD").map_or(record.as_bytes(), Vec::as_slice);
+        let record = Member::file(&format!("{stem}.dist-info/RECORD"), record);
         members.extend(self.raw.iter().cloned());
         if !self.omitted.contains("RECORD") {
-            members.push(Member::file(&format!("{stem}.dist-info/RECORD"), record.as_bytes()));
+            members.push(record);
         }
         for member in &mut members {
             member.method = if self.method == Method::Stored {
@@ -275,8 +301,9 @@ impl Wheel {
             members = with_directories(members);
         }
         let bytes = archive(&members);
+        let build = self.build.map(|build| format!("-{build}")).unwrap_or_default();
         BuiltWheel {
-            filename: format!("{stem}-{}.whl", self.tag),
+            filename: format!("{stem}{build}-{}.whl", self.tag),
             sha256: sha256(&bytes),
             name: self.name,
             version: self.version,
@@ -309,6 +336,9 @@ impl Wheel {
     fn wheel_file(&self) -> String {
         let purelib = self.purelib.unwrap_or_else(|| self.tag.ends_with("-none-any"));
         let mut text = format!("Wheel-Version: 1.0\nGenerator: flambeau-tests (1)\nRoot-Is-Purelib: {purelib}\n");
+        if let Some(build) = &self.build {
+            let _ = writeln!(text, "Build: {build}");
+        }
         let mut parts = self.tag.splitn(3, '-').map(|part| part.split('.').collect::<Vec<_>>());
         let (Some(pythons), Some(abis), Some(platforms)) = (parts.next(), parts.next(), parts.next()) else {
             panic!("`{}` is no wheel tag", self.tag);
@@ -356,7 +386,7 @@ impl Wheel {
                 || {
                     format!(
                         "{},{},{}",
-                        member.name,
+                        csv_field(&member.name),
                         sha256_in_record(&member.bytes),
                         member.bytes.len()
                     )
@@ -372,6 +402,15 @@ impl Wheel {
         }
         let _ = writeln!(text, "{stem}.dist-info/RECORD,,");
         text
+    }
+}
+
+/// A field of RECORD, in quotes where it must be.
+fn csv_field(text: &str) -> String {
+    if text.contains([',', '"', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
     }
 }
 

@@ -27,9 +27,10 @@ end
 
 deactivate nondestructive
 
-set -gx VIRTUAL_ENV (cd (dirname (status -f))/..; and pwd -L)
+# Not by `cd`, which would move the shell itself: fish has no subshells.
+set -gx VIRTUAL_ENV (builtin realpath -s -- (dirname (status filename))/..)
 set -gx VIRTUAL_ENV_PROMPT (basename (dirname $VIRTUAL_ENV))
-set -gx _OLD_VIRTUAL_PATH $PATH
+set -g _OLD_VIRTUAL_PATH $PATH
 set -gx PATH "$VIRTUAL_ENV/bin" $PATH
 
 # Variables that hide this machine's unusable GPUs, as in the script for other shells.
@@ -49,7 +50,7 @@ if test -z "$FLAMBEAU_NO_GPU_ENV"; and test -r (dirname $VIRTUAL_ENV)/.flambeau/
 end
 
 if set -q PYTHONHOME
-    set -gx _OLD_VIRTUAL_PYTHONHOME $PYTHONHOME
+    set -g _OLD_VIRTUAL_PYTHONHOME $PYTHONHOME
     set -e PYTHONHOME
 end
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::fsx::{PathError, read_if_exists};
-use crate::http::without_userinfo;
+use crate::http::{Keyring, without_userinfo};
 
 pub mod builtin;
 mod ini;
@@ -49,6 +49,14 @@ pub enum PipError {
         origin: String,
         /// The value.
         value: String,
+    },
+    /// A keyring provider that is not known.
+    #[error("{origin} cannot be used: {problem}")]
+    Keyring {
+        /// Who gave it.
+        origin: String,
+        /// What is wrong with it.
+        problem: String,
     },
     /// Two indexes for every name.
     #[error(
@@ -104,6 +112,8 @@ pub struct PipSettings {
     pub trusted_hosts: Vec<String>,
     /// `timeout`.
     pub timeout: Option<Duration>,
+    /// `keyring-provider`, else `UV_KEYRING_PROVIDER`.
+    pub keyring: Keyring,
 }
 
 impl std::fmt::Debug for PipSettings {
@@ -157,6 +167,7 @@ impl PipSettings {
                 .map(|text| PathBuf::from(expand(&text))),
             proxy: layers.one("proxy").map(|given| given.value),
             trusted_hosts: layers.texts("trusted-host"),
+            keyring: layers.keyring()?,
             timeout: layers
                 .one("timeout")
                 .or_else(|| layers.one("default-timeout"))
@@ -238,6 +249,22 @@ impl Layers<'_> {
 
     fn texts(&self, key: &str) -> Vec<String> {
         self.many(key).into_iter().map(|given| given.value).collect()
+    }
+
+    fn keyring(&self) -> Result<Keyring, PipError> {
+        const UV: &str = "UV_KEYRING_PROVIDER";
+        let uv = || {
+            let value = (self.around.variable)(UV).filter(|value| !value.is_empty())?;
+            let origin = UV.to_owned();
+            Some(Given { value, origin })
+        };
+        let Some(Given { value, origin }) = self.one("keyring-provider").or_else(uv) else {
+            return Ok(Keyring::default());
+        };
+        value.trim().parse().map_err(|problem| PipError::Keyring {
+            origin: format!("`keyring-provider` ({origin})"),
+            problem,
+        })
     }
 
     fn switch(&self, key: &str) -> Result<bool, PipError> {

@@ -23,7 +23,7 @@ fn content(world: &World, shelf: &str) -> String {
 }
 
 #[test]
-fn two_people_two_places_two_umasks_two_locales() {
+fn f70_two_people_two_places_two_umasks_two_locales() {
     let here = World::new();
     let Some(python) = here.any_python() else { return };
     let first = build_with_umask(&here, "000", &["build", "--backend", "cuda", "--json"]);
@@ -66,7 +66,7 @@ fn two_people_two_places_two_umasks_two_locales() {
 }
 
 #[test]
-fn every_link_mode_gives_the_same_tree_and_works() {
+fn f70_every_link_mode_gives_the_same_tree_and_works() {
     let world = World::new();
     if world.any_python().is_none() {
         return;
@@ -99,6 +99,36 @@ fn every_link_mode_gives_the_same_tree_and_works() {
         );
     }
     world.server().assert_no_requests();
+}
+
+#[test]
+fn f70_another_file_system_gives_the_same_tree() {
+    let world = World::new();
+    if world.any_python().is_none() {
+        return;
+    }
+    let memory = Path::new("/dev/shm");
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+    let Some(folder) = (device(memory) != device(&world.path("")))
+        .then(|| tempfile::tempdir_in(memory).ok())
+        .flatten()
+    else {
+        let why = "/dev/shm is no file system of its own that can be written to";
+        return crate::steps::skip("another file system", why);
+    };
+    let first = world.build(&["--backend", "cuda"]);
+    let (store, cache) = (folder.path().join("store"), folder.path().join("cache"));
+    let [store, cache] = [&store, &cache].map(|path| path.to_str().expect("UTF-8"));
+    for places in [
+        &["--store-dir", store][..],
+        &["--store-dir", store, "--cache-dir", cache],
+    ] {
+        let built = world.build(&[&["--backend", "cuda"], places].concat());
+        for member in ["key", "tree_digest"] {
+            assert_eq!(built[member], first[member], "{places:?} {member}");
+        }
+        world.flambeau(&[places, &["verify", "--all"]].concat()).ok();
+    }
 }
 
 /// The one `lib/python3.X/site-packages` of an environment.

@@ -283,7 +283,10 @@ fn every_record_is_complete_and_true() {
     let python = world.any_python().expect("it has just been used");
     let own = [
         "activate",
+        "activate.csh",
         "activate.fish",
+        "activate.nu",
+        "activate.ps1",
         "python",
         "python3",
         &format!("python{}", python.version),

@@ -27,6 +27,10 @@ pub(super) fn answer(shared: &Shared, request: &LoggedRequest) -> Response {
     if request.method != "GET" && request.method != "HEAD" {
         return Response::new(405, "text/plain", "only GET and HEAD\n");
     }
+    let login = lock(&shared.login).clone();
+    if login.is_some() && request.header("authorization") != login.as_deref() {
+        return Response::new(401, "text/plain", "log in\n").with("WWW-Authenticate", "Basic realm=\"tests\"");
+    }
     if let Some(bytes) = lock(&shared.files).get(&request.path) {
         let etag = sha256(bytes);
         return file(Arc::clone(bytes), &etag, request);

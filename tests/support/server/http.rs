@@ -45,7 +45,7 @@ impl fmt::Display for LoggedRequest {
 }
 
 /// Reads one request head; `None` at the end of the connection. Bodies are not expected.
-pub(super) fn read_request(reader: &mut impl BufRead) -> io::Result<Option<LoggedRequest>> {
+pub(crate) fn read_request(reader: &mut impl BufRead) -> io::Result<Option<LoggedRequest>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);

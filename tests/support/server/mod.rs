@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 pub(crate) use self::fault::{Action, Fault};
-pub(crate) use self::http::LoggedRequest;
+pub(crate) use self::http::{LoggedRequest, read_request};
 use super::family::{self, Shelf};
 use super::wheel::{BuiltWheel, Wheel};
 
@@ -41,6 +41,8 @@ struct Shared {
     /// Files at paths of their own.
     files: Mutex<BTreeMap<String, Arc<[u8]>>>,
     options: Mutex<Options>,
+    /// The `Authorization` without which every request is answered 401.
+    login: Mutex<Option<String>>,
     /// The open connections, by number: dropping the server closes them.
     connections: Mutex<BTreeMap<usize, TcpStream>>,
 }
@@ -128,6 +130,16 @@ impl Server {
     /// Serves bytes at a path that begins with `/`.
     pub(crate) fn serve_file(&self, path: &str, bytes: impl Into<Vec<u8>>) {
         lock(&self.shared.files).insert(path.to_owned(), bytes.into().into());
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers 401 to every request that has not this user and password.
+    pub(crate) fn require_login(&self, user: &str, password: &str) {
+        *lock(&self.shared.login) = Some(super::encoding::basic_login(user, password));
     }
 
     /// Changes what kind of index it is.
