@@ -11,6 +11,7 @@
 
 pub mod amount;
 pub mod backend;
+pub mod bundle;
 pub mod cache;
 pub mod checkpoint;
 pub mod cli;

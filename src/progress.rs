@@ -21,6 +21,13 @@ pub enum Event<'a> {
         /// Their total size; wheels of unknown size count as 0.
         bytes: u64,
     },
+    /// Wheels will be copied from or to a place of this machine; the events of fetching follow for each.
+    CopyPlanned {
+        /// Number of wheels.
+        files: usize,
+        /// Their total size.
+        bytes: u64,
+    },
     /// One wheel starts (or resumes at `have` bytes).
     FetchStarted {
         /// The wheel's file name.

@@ -219,7 +219,7 @@ impl Ui {
     fn plain(&self, event: &Event<'_>) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::FetchPlanned { files, bytes } => {
+            Event::FetchPlanned { files, bytes } | Event::CopyPlanned { files, bytes } => {
                 *lines = Lines {
                     files: *files,
                     bytes: *bytes,
@@ -234,7 +234,12 @@ impl Ui {
                 } else {
                     human_bytes(*bytes)
                 };
-                self.line(&format!("fetching {files} wheels ({size})"));
+                let doing = if matches!(event, Event::CopyPlanned { .. }) {
+                    "copying"
+                } else {
+                    "fetching"
+                };
+                self.line(&format!("{doing} {files} wheels ({size})"));
             }
             Event::FetchStarted { file, size, have } => {
                 lines.done_bytes += have;
@@ -361,7 +366,7 @@ impl Bars {
                 bar.set_message((*package).to_owned());
                 bar.tick();
             }
-            Event::FetchPlanned { bytes, files } => {
+            Event::FetchPlanned { bytes, files } | Event::CopyPlanned { bytes, files } => {
                 if let Some(bar) = state.resolve.take() {
                     bar.finish_and_clear();
                 }

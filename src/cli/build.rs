@@ -144,7 +144,7 @@ pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
         None => plan(context, args.locked)?,
     };
     if let Some(expected) = args.expect.filter(|expected| *expected != plan.key) {
-        return Err(unexpected_key(&plan, expected));
+        return Err(unexpected_key(&plan, expected, context));
     }
     if args.require_gpu {
         require_gpu(&mut plan, context)?;
@@ -382,14 +382,28 @@ fn report(built: &Built, started: Instant, context: &Context<'_>) {
     context.ui.result(&document, &text);
 }
 
-fn unexpected_key(plan: &Plan, expected: EnvironmentKey) -> Failure {
-    let message = format!("the environment's key is {}; {expected} was expected", plan.key);
+fn unexpected_key(plan: &Plan, expected: EnvironmentKey, context: &Context<'_>) -> Failure {
+    let explained = context
+        .project()
+        .explain_key(expected, &plan.lockfile, &plan.locked.target);
+    let (what, from) = match &explained {
+        Some(explained) if !explained.changes.is_empty() => (
+            format!("; what differs: {}", super::hash::changes(explained)),
+            format!("what was expected is known because {}", explained.from),
+        ),
+        _ => (
+            String::new(),
+            "what was expected is not known here: not from keys.json, the lockfiles, the store, or git".to_owned(),
+        ),
+    };
+    let message = format!("the environment's key is {}; {expected} was expected{what}", plan.key);
     Failure::new(Kind::Integrity, message)
         .hint(format!(
             "the key comes from {} for {}",
             plan.lockfile.path.display(),
             plan.locked.target
         ))
+        .hint(from)
         .hint("`flambeau hash --all` prints the keys of every backend and target")
 }
 

@@ -6,7 +6,9 @@
 
 use std::error::Error as StdError;
 
+use super::explain_bundle::{bundle, bundling};
 use super::explain_from::{direct, export, foreign, from, reference, wheel_of_sources};
+use crate::bundle::BundleError;
 use crate::collect::CollectError;
 use crate::config::{ConfigError, ListError};
 use crate::env::build::BuildError;
@@ -24,6 +26,7 @@ use crate::lockfile::foreign::ForeignError;
 use crate::lockfile::keys::ParseKeysError;
 use crate::profile::ProfileError;
 use crate::project::activate::ActivateError;
+use crate::project::bundle::Error as BundlingError;
 use crate::project::export::ExportError;
 use crate::project::from::FromError;
 use crate::project::graph::GraphError;
@@ -62,6 +65,7 @@ macro_rules! failures {
 
 failures!(
     ActivateError,
+    BundlingError,
     CollectError,
     ConfigError,
     ExportError,
@@ -110,7 +114,9 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 
 /// What is known of one cause. A transparent variant hides the error inside from the chain, so it is looked into here.
 fn known(error: &(dyn StdError + 'static)) -> Option<Advice> {
-    None.or_else(|| find::<RealiseError>(error).and_then(realise))
+    None.or_else(|| find::<BundlingError>(error).and_then(bundling))
+        .or_else(|| find::<BundleError>(error).and_then(bundle))
+        .or_else(|| find::<RealiseError>(error).and_then(realise))
         .or_else(|| find::<PlanError>(error).and_then(plan))
         .or_else(|| find::<ExportError>(error).and_then(export))
         .or_else(|| find::<FromError>(error).and_then(from))
@@ -144,7 +150,7 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| find::<PathError>(error).and_then(files))
 }
 
-fn realise(error: &RealiseError) -> Option<Advice> {
+pub(super) fn realise(error: &RealiseError) -> Option<Advice> {
     match error {
         RealiseError::Plan(inner) => plan(inner),
         RealiseError::Config(inner) => config(inner),
@@ -351,7 +357,7 @@ fn manifest(error: &ManifestError) -> Option<Advice> {
     }
 }
 
-fn config(error: &ConfigError) -> Option<Advice> {
+pub(super) fn config(error: &ConfigError) -> Option<Advice> {
     match error {
         ConfigError::Read(inner) => files(inner),
         ConfigError::NoHome { flag, variable, .. } => Some((Kind::User, vec![format!("set {flag} or {variable}")])),
@@ -367,7 +373,7 @@ fn config(error: &ConfigError) -> Option<Advice> {
     }
 }
 
-fn store(error: &StoreError) -> Option<Advice> {
+pub(super) fn store(error: &StoreError) -> Option<Advice> {
     match error {
         StoreError::Path(inner) => files(inner),
         StoreError::Newer { .. } => Some(advice(
@@ -424,7 +430,7 @@ fn compose(error: &ComposeError) -> Option<Advice> {
     }
 }
 
-fn tree(error: &TreeError) -> Option<Advice> {
+pub(super) fn tree(error: &TreeError) -> Option<Advice> {
     match error {
         TreeError::Store(inner) => store(inner),
         TreeError::Path(inner)
@@ -486,7 +492,11 @@ fn fetching(error: &fetch::Error) -> Option<Advice> {
                     format!("missing: {} (sha256 {}, {size})", one.file, one.digest)
                 })
                 .collect();
-            hints.push("`flambeau fetch` on a machine with a network brings them into the cache".to_owned());
+            hints.push(
+                "on a machine with a network, `flambeau fetch` brings them into the cache; `flambeau export` there and \
+                 `flambeau import` here carry them over"
+                    .to_owned(),
+            );
             Some((Kind::Network, hints))
         }
         fetch::Error::NoSpace { needed, free, .. } => Some((

@@ -1,34 +1,37 @@
 //! `flambeau fetch`
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::options::{ChoiceArgs, FromArgs};
+use super::options::FromArgs;
+use super::selection::{Jobs, SelectionArgs};
 use super::{Context, VerbResult};
 use crate::backend::Channel;
-use crate::gpu::LiveHost;
-use crate::project::plan::PlanOptions;
-use crate::target::Target;
+use crate::digest::WheelDigest;
+use crate::error::{Failure, Kind};
+use crate::fetch::{self, Missing};
+use crate::fsx::PathError;
+use crate::project::realise::RealiseError;
+use crate::project::warm::Damaged;
 use crate::ui::human_bytes;
 
 /// Arguments of `fetch`.
 #[derive(Debug, Args)]
 pub(super) struct FetchArgs {
     #[command(flatten)]
-    pub(super) choice: ChoiceArgs,
+    pub(super) selection: SelectionArgs,
     #[command(flatten)]
     pub(super) from: FromArgs,
-    /// Every target of every lockfile
-    #[arg(long, conflicts_with = "from")]
-    all: bool,
-    /// This target in place of this machine's, e.g. cp311-manylinux_2_28_x86_64
-    #[arg(long, value_name = "TARGET", conflicts_with = "all")]
-    target: Vec<Target>,
     /// Say what would be fetched, and stop
     #[arg(long)]
     dry_run: bool,
+    /// Compare the wheels that are there with their digests; damaged ones are fetched again, or with --dry-run or
+    /// --offline named (exit 3)
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,80 +40,193 @@ struct Document {
     wheels: usize,
     downloaded: usize,
     downloaded_bytes: u64,
+    /// File names of what is missing, with --dry-run.
     missing: Vec<String>,
     missing_bytes: u64,
+    /// The same with digests and sizes.
+    files: Vec<Row>,
+    /// Wheels that were compared with their digests.
+    checked: usize,
+    damaged: Vec<Damaged>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    file: String,
+    sha256: WheelDigest,
+    size: Option<u64>,
+    /// Bytes that an earlier run left.
+    have: u64,
 }
 
 pub(super) fn run(args: &FetchArgs, context: &Context<'_>) -> VerbResult {
     let project = context.project();
-    let mut jobs = Vec::new();
-    let mut channel = None;
-    if args.all {
-        for (_, read) in project.all_lockfiles()? {
-            context.warn_of(&read);
-            let targets = read.lockfile.targets.iter().map(|locked| locked.target).collect();
-            jobs.push((read, targets));
-        }
-    } else if let Some(file) = args.from.file().filter(|_| !args.target.is_empty()) {
-        for target in &args.target {
-            let (read, warnings) = project.lockfile_from(&file, target)?;
-            for warning in &warnings {
-                context.ui.warning(warning);
-            }
-            channel = Some(read.lockfile.channel.clone());
-            jobs.push((read, vec![*target]));
-        }
-    } else if args.target.is_empty() {
-        let plan = match args.from.file() {
-            Some(file) => super::build::plan_from(&file, context)?,
-            None => super::build::plan(context, false)?,
-        };
-        channel = Some(plan.chosen.channel.clone());
-        jobs.push((plan.lockfile, vec![plan.locked.target]));
-    } else {
-        // For another machine: no Python of this one is needed.
-        let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
-        let (lockfile, _, warnings) = project.current_lockfile(&chosen.channel, PlanOptions::default())?;
-        for warning in &warnings {
-            context.ui.warning(warning);
-        }
-        context.warn_of(&lockfile);
-        channel = Some(chosen.channel);
-        jobs.push((lockfile, args.target.clone()));
-    }
+    let jobs = jobs(args, context)?;
+    let channels: BTreeSet<&Channel> = jobs.iter().map(|(read, _)| &read.lockfile.channel).collect();
+    let channel = channels.first().filter(|_| channels.len() == 1 && !args.selection.all);
     let mut document = Document {
-        channel,
-        wheels: 0,
+        channel: channel.copied().cloned(),
+        wheels: project.wheels_of(&jobs)?.len(),
         downloaded: 0,
         downloaded_bytes: 0,
         missing: Vec::new(),
         missing_bytes: 0,
+        files: Vec::new(),
+        checked: 0,
+        damaged: Vec::new(),
     };
-    for (read, targets) in &jobs {
-        let fetched = project.fetch(read, targets, args.dry_run)?;
-        document.wheels += fetched.wheels;
-        document.downloaded += fetched.downloaded;
-        document.downloaded_bytes += fetched.downloaded_bytes;
-        document.missing_bytes += fetched.missing.iter().filter_map(|missing| missing.size).sum::<u64>();
-        document
-            .missing
-            .extend(fetched.missing.into_iter().map(|missing| missing.file));
+    if args.check {
+        let (checked, damaged) = project.check_cached(&jobs)?;
+        (document.checked, document.damaged) = (checked, damaged);
+        check(args, &document, context)?;
     }
-    let text = if args.dry_run {
-        let (count, bytes) = (document.missing.len(), human_bytes(document.missing_bytes));
-        let mut lines = vec![format!("would fetch {count} of {} wheels ({bytes})", document.wheels)];
-        lines.extend(document.missing.iter().map(|file| format!("  {file}")));
-        lines.join(
-            "
-",
-        )
-    } else {
-        let bytes = human_bytes(document.downloaded_bytes);
-        format!(
-            "{} wheels are in the cache; {} were fetched ({bytes})",
-            document.wheels, document.downloaded
-        )
-    };
+    if args.dry_run {
+        plan(&jobs, &mut document, context)?;
+        let mut lines = vec![format!(
+            "would fetch {} of {} wheels ({})",
+            document.files.len(),
+            document.wheels,
+            human_bytes(document.missing_bytes)
+        )];
+        lines.extend(document.files.iter().map(Row::text));
+        context.ui.result(&document, &lines.join("\n"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    fetch(&jobs, &mut document, context)?;
+    let mut text = format!(
+        "{} wheels are in the cache; {} were fetched ({})",
+        document.wheels,
+        document.downloaded,
+        human_bytes(document.downloaded_bytes)
+    );
+    if args.check {
+        let (checked, damaged) = (document.checked, document.damaged.len());
+        text = format!("{text}\n{checked} were compared with their digests; {damaged} were damaged and fetched again");
+    }
     context.ui.result(&document, &text);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The lockfiles and targets that the flags name.
+fn jobs(args: &FetchArgs, context: &Context<'_>) -> Result<Jobs, Failure> {
+    let Some(file) = args.from.file() else {
+        return args.selection.jobs(context);
+    };
+    if args.selection.all {
+        return Err(Failure::new(
+            Kind::Usage,
+            "--all is for the project's lockfiles, --from for another file",
+        ));
+    }
+    if args.selection.target.is_empty() {
+        let plan = super::build::plan_from(&file, context)?;
+        return Ok(vec![(plan.lockfile, vec![plan.locked.target])]);
+    }
+    let mut jobs = Vec::new();
+    for target in &args.selection.target {
+        let (read, warnings) = context.project().lockfile_from(&file, target)?;
+        for warning in &warnings {
+            context.ui.warning(warning);
+        }
+        jobs.push((read, vec![*target]));
+    }
+    Ok(jobs)
+}
+
+/// Takes damaged wheels away so that they are fetched again, or fails where that may not be.
+fn check(args: &FetchArgs, document: &Document, context: &Context<'_>) -> Result<(), Failure> {
+    let damaged = &document.damaged;
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    if args.dry_run || context.config.offline {
+        let files: Vec<&str> = damaged.iter().map(|one| one.file.as_str()).collect();
+        let message = format!("{} cached wheels are damaged: {}", damaged.len(), files.join(", "));
+        let mut failure = Failure::new(Kind::Integrity, message);
+        for one in damaged {
+            let (path, expected, actual) = (one.path.display(), one.expected, one.actual);
+            failure = failure.hint(format!("{path} has the SHA-256 {actual}, expected {expected}"));
+        }
+        return Err(failure.hint("`flambeau fetch --check` with a network fetches them again"));
+    }
+    for one in damaged {
+        context.ui.warning(&format!(
+            "{} is damaged (its SHA-256 is {}); fetching it again",
+            one.path.display(),
+            one.actual
+        ));
+        std::fs::remove_file(&one.path).map_err(|source| PathError {
+            action: "remove",
+            path: one.path.clone(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// What would be fetched, and how large it is.
+fn plan(jobs: &Jobs, document: &mut Document, context: &Context<'_>) -> Result<(), Failure> {
+    let project = context.project();
+    for (read, targets) in jobs {
+        let mut missing = project.fetch(read, targets, true)?.missing;
+        missing.retain(|one| document.files.iter().all(|row| row.sha256 != one.digest));
+        project.ask_sizes(read, &mut missing);
+        for one in missing {
+            let have = project.partial_bytes(&one);
+            document.missing_bytes += one.size.unwrap_or(0).saturating_sub(have);
+            document.missing.push(one.file.clone());
+            document.files.push(Row {
+                file: one.file,
+                sha256: one.digest,
+                size: one.size,
+                have,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Fetches; what is missing without a network is named for all lockfiles at once.
+fn fetch(jobs: &Jobs, document: &mut Document, context: &Context<'_>) -> Result<(), Failure> {
+    let mut lost: Vec<Missing> = Vec::new();
+    for (read, targets) in jobs {
+        match context.project().fetch(read, targets, false) {
+            Ok(fetched) => {
+                document.downloaded += fetched.downloaded;
+                document.downloaded_bytes += fetched.downloaded_bytes;
+            }
+            Err(RealiseError::Fetch(error)) => match *error {
+                fetch::Error::Offline { missing } => {
+                    lost.extend(
+                        missing
+                            .into_iter()
+                            .filter(|one| !lost.contains(one))
+                            .collect::<Vec<_>>(),
+                    );
+                }
+                error => return Err(RealiseError::Fetch(Box::new(error)).into()),
+            },
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let missing = lost;
+    Err(RealiseError::Fetch(Box::new(fetch::Error::Offline { missing })).into())
+}
+
+impl Row {
+    fn text(&self) -> String {
+        let size = self.size.map_or_else(|| "size unknown".to_owned(), human_bytes);
+        if self.have > 0 {
+            format!(
+                "  {} ({size}, {} of it arrived already)",
+                self.file,
+                human_bytes(self.have)
+            )
+        } else {
+            format!("  {} ({size})", self.file)
+        }
+    }
 }

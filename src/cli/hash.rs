@@ -14,6 +14,7 @@ use crate::error::{Failure, Kind};
 use crate::gpu::LiveHost;
 use crate::project::from::FromFile;
 use crate::project::lockfiles::{ReadLockfile, keys_of};
+use crate::project::pins::Explained;
 use crate::project::plan::{Plan, PlanError, PlanOptions};
 use crate::target::Target;
 
@@ -44,14 +45,21 @@ struct One {
 
 #[derive(Debug, Serialize)]
 struct All {
-    keys: BTreeMap<String, BTreeMap<String, EnvironmentKey>>,
+    keys: AllKeys,
 }
+
+/// By lockfile and target.
+type AllKeys = BTreeMap<String, BTreeMap<String, EnvironmentKey>>;
+
+/// By name.
+type Lockfiles = BTreeMap<String, ReadLockfile>;
 
 pub(super) fn run(args: &HashArgs, context: &Context<'_>) -> VerbResult {
     if args.all || args.check {
-        let all = all_keys(context)?;
+        let lockfiles = lockfiles(context)?;
+        let all = all_keys(&lockfiles)?;
         if args.check {
-            check(&all, context)?;
+            check(&lockfiles, &all, context)?;
         }
         let lines: Vec<String> = all
             .iter()
@@ -120,28 +128,36 @@ impl One {
     }
 }
 
-fn all_keys(context: &Context<'_>) -> Result<BTreeMap<String, BTreeMap<String, EnvironmentKey>>, Failure> {
+/// Every lockfile, by name.
+fn lockfiles(context: &Context<'_>) -> Result<Lockfiles, Failure> {
     let project = context.project();
-    let lockfiles = project.all_lockfiles()?;
+    let lockfiles: Lockfiles = project.all_lockfiles()?.into_iter().collect();
     if lockfiles.is_empty() {
         return Err(
             Failure::user(format!("there is no lockfile in {}", project.lockfiles_dir().display()))
                 .hint("`flambeau lock` writes one"),
         );
     }
+    for read in lockfiles.values() {
+        context.warn_of(read);
+    }
+    Ok(lockfiles)
+}
+
+fn all_keys(lockfiles: &Lockfiles) -> Result<AllKeys, Failure> {
     let mut all = BTreeMap::new();
     for (name, read) in lockfiles {
-        context.warn_of(&read);
-        let keys = keys_of(&read)?
+        let keys = keys_of(read)?
             .into_iter()
             .map(|(target, key)| (target.to_string(), key))
             .collect();
-        all.insert(name, keys);
+        all.insert(name.clone(), keys);
     }
     Ok(all)
 }
 
-fn check(all: &BTreeMap<String, BTreeMap<String, EnvironmentKey>>, context: &Context<'_>) -> Result<(), Failure> {
+/// Compares with `keys.json`, and says what differs where it does.
+fn check(lockfiles: &Lockfiles, all: &AllKeys, context: &Context<'_>) -> Result<(), Failure> {
     let project = context.project();
     let pinned = project.read_keys()?;
     let mut differences = Vec::new();
@@ -150,7 +166,13 @@ fn check(all: &BTreeMap<String, BTreeMap<String, EnvironmentKey>>, context: &Con
             match pinned.all().get(name).and_then(|keys| keys.get(target)) {
                 Some(pinned) if pinned == key => {}
                 Some(pinned) => {
-                    differences.push(format!("{name} {target}: the lockfile gives {key}, pinned is {pinned}"));
+                    let mut text = format!("{name} {target}: the lockfile gives {key}, pinned is {pinned}");
+                    let explained = lockfiles.get(name).zip(target.parse().ok());
+                    let explained = explained.and_then(|(read, target)| project.explain_key(*pinned, read, &target));
+                    if let Some(explained) = explained.filter(|explained| !explained.changes.is_empty()) {
+                        text = format!("{text} ({})", changes(&explained));
+                    }
+                    differences.push(text);
                 }
                 None => differences.push(format!("{name} {target}: the lockfile gives {key}, nothing is pinned")),
             }
@@ -172,5 +194,12 @@ fn check(all: &BTreeMap<String, BTreeMap<String, EnvironmentKey>>, context: &Con
         project.keys_path().display(),
         differences.join("; ")
     );
-    Err(Failure::new(Kind::Integrity, message).hint("`flambeau lock` writes keys.json anew"))
+    Err(Failure::new(Kind::Integrity, message)
+        .hint("`flambeau lock` writes keys.json anew; version control has the lockfiles that were pinned"))
+}
+
+/// What differs, in one line.
+pub(super) fn changes(explained: &Explained) -> String {
+    let changes: Vec<String> = explained.changes.iter().map(ToString::to_string).collect();
+    changes.join(", ")
 }

@@ -29,12 +29,14 @@ mod diff;
 mod doctor;
 mod edit;
 mod explain;
+mod explain_bundle;
 mod explain_from;
 mod export;
 mod fetch;
 mod gc;
 mod generations;
 mod hash;
+mod import;
 mod list;
 mod lock;
 mod options;
@@ -42,6 +44,7 @@ mod pin;
 mod rebuild;
 mod rollback;
 mod run;
+mod selection;
 mod status;
 mod tree;
 mod verify;
@@ -183,8 +186,10 @@ enum Command {
     Pin(pin::PinArgs),
     /// Remove a pin
     Unpin(pin::UnpinArgs),
-    /// Write a lockfile in a form that other tools install from
+    /// Write a bundle for machines without a network, or a lockfile in a form that other tools install from
     Export(export::ExportArgs),
+    /// Take a bundle in: wheels into the cache, trees into the store, lockfiles into the project
+    Import(import::ImportArgs),
     /// Run a command in the wanted environment, building it first if needed
     Run(run::RunArgs),
     /// Start a shell in the wanted environment, building it first if needed
@@ -193,10 +198,10 @@ enum Command {
 
 impl Command {
     /// The choice that a verb's flags make.
-    fn choice(&self) -> Option<&ChoiceArgs> {
+    fn choice(&self) -> Option<ChoiceArgs> {
         match self {
-            Self::Detect(args) => Some(&args.choice),
-            Self::Doctor(args) => Some(&args.choice),
+            Self::Detect(args) => Some(args.choice.clone()),
+            Self::Doctor(args) => Some(args.choice.clone()),
             Self::Init(_)
             | Self::Add(_)
             | Self::Remove(_)
@@ -212,13 +217,14 @@ impl Command {
             | Self::Why(_)
             | Self::Tree(_)
             | Self::Verify(_)
-            | Self::List(_) => None,
-            Self::Hash(args) => Some(&args.choice),
-            Self::Fetch(args) => Some(&args.choice),
-            Self::Build(args) => Some(&args.choice),
-            Self::Export(args) => Some(&args.choice),
-            Self::Run(args) => Some(&args.choice),
-            Self::Shell(args) => Some(&args.choice),
+            | Self::List(_)
+            | Self::Import(_) => None,
+            Self::Hash(args) => Some(args.choice.clone()),
+            Self::Fetch(args) => Some(args.selection.choice()),
+            Self::Build(args) => Some(args.choice.clone()),
+            Self::Export(args) => Some(args.selection.choice()),
+            Self::Run(args) => Some(args.choice.clone()),
+            Self::Shell(args) => Some(args.choice.clone()),
         }
     }
 
@@ -387,13 +393,14 @@ fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
         Command::Pin(args) => pin::pin(&args, &context),
         Command::Unpin(args) => pin::unpin(&args, &context),
         Command::Export(args) => export::run(&args, &context),
+        Command::Import(args) => import::run(&args, &context),
         Command::Run(args) => run::run(&args, &context),
         Command::Shell(args) => run::shell(&args, &context),
     }
 }
 
 impl Globals {
-    fn config(&self, (choice, allow_path): (Option<&ChoiceArgs>, bool), vars: &Vars) -> Result<Config, Failure> {
+    fn config(&self, (choice, allow_path): (Option<ChoiceArgs>, bool), vars: &Vars) -> Result<Config, Failure> {
         let cwd = match (std::env::current_dir(), &self.project) {
             (Ok(cwd), _) => cwd,
             // A deleted current folder does not matter to those who name the project's.
@@ -408,6 +415,7 @@ impl Globals {
                 .hint("change into a folder that exists, or name the project's with --project"));
             }
         };
+        let choice = choice.unwrap_or_default();
         let overrides = Overrides {
             project: self.project.clone(),
             config: self.config.clone(),
@@ -415,11 +423,11 @@ impl Globals {
             cache_dir: self.cache_dir.clone(),
             offline: self.offline,
             insecure_hosts: self.allow_insecure_host.clone(),
-            backend: choice.and_then(|choice| choice.backend),
-            channel: choice.and_then(|choice| choice.channel.clone()),
-            python: choice.and_then(|choice| choice.python.clone()),
-            index_url: choice.and_then(|choice| choice.index_url.clone()),
-            link_mode: choice.and_then(|choice| choice.link_mode),
+            backend: choice.backend,
+            channel: choice.channel,
+            python: choice.python,
+            index_url: choice.index_url,
+            link_mode: choice.link_mode,
             allow_path,
         };
         Ok(Config::load(&overrides, vars, &cwd)?)

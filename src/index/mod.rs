@@ -26,6 +26,7 @@ pub use metadata::MetadataStore;
 pub use mirror::Mirror;
 pub use sources::{Place, PrivateIndex, Sources, SourcesOptions};
 pub use store::{Freshness, PageStore};
+pub(crate) use tail::read_metadata;
 
 /// One wheel as a project page lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ pub(super) const LIMIT: u64 = 32 << 20;
 
 /// The bytes of `<name>-<version>.dist-info/METADATA`. Of the archive only the directory and that member are read and
 /// checked; the rest is checked when the wheel is unpacked.
-pub(super) fn read_metadata(reader: &impl ReadAt, wheel: &WheelFilename) -> Result<Vec<u8>, ArchiveError> {
+pub(crate) fn read_metadata(reader: &impl ReadAt, wheel: &WheelFilename) -> Result<Vec<u8>, ArchiveError> {
     let archive = Archive::open(reader)?;
     let mut found = archive.entries().iter().filter(|entry| is_metadata(&entry.name, wheel));
     match (found.next(), found.next()) {

@@ -17,6 +17,7 @@ use crate::requirement;
 use crate::target::{PythonMinor, Target};
 
 pub mod foreign;
+pub mod inputs;
 pub mod keys;
 pub(crate) mod markers;
 mod read;

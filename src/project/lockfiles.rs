@@ -1,5 +1,6 @@
 //! The project's lockfiles on disk: reading them, what is wanted of them, and `keys.json`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Project;
@@ -7,6 +8,7 @@ use crate::backend::Channel;
 use crate::digest::LockfileDigest;
 use crate::fsx::{self, PathContext as _, PathError};
 use crate::key;
+use crate::lockfile::inputs::Inputs;
 use crate::lockfile::keys::{Keys, ParseKeysError};
 use crate::lockfile::text::{ParseError, ReadWarning, parse};
 use crate::lockfile::{Lockfile, SelectError};
@@ -233,8 +235,11 @@ impl Project<'_> {
         let mut keys = Keys::default();
         for name in self.lockfile_names()? {
             let read = self.read_named(&name);
-            match read.and_then(|read| read.map(|read| keys_of(&read)).transpose()) {
-                Ok(Some(found)) => keys.set(&name, found),
+            match read.and_then(|read| read.map(|read| described(&read)).transpose()) {
+                Ok(Some((found, inputs))) => {
+                    keys.set(&name, found);
+                    keys.describe(&name, &inputs);
+                }
                 Ok(None) => {}
                 Err(error @ LockfileError::Path(_)) => return Err(error),
                 Err(_) => keys.keep(&name, &old),
@@ -262,6 +267,26 @@ pub fn keys_of(
             source,
         })
 }
+
+/// The keys of a lockfile, and what each of them covers.
+pub(super) fn described(read: &ReadLockfile) -> Result<Described, LockfileError> {
+    let keys = keys_of(read)?;
+    let inputs = keys
+        .iter()
+        .map(|(target, _)| Ok((*target, Inputs::of_lockfile(&read.lockfile, target)?)))
+        .collect::<Result<_, SelectError>>()
+        .map_err(|source| LockfileError::Select {
+            path: read.path.clone(),
+            source,
+        })?;
+    Ok((keys, inputs))
+}
+
+/// See [`described`].
+type Described = (
+    Vec<(crate::target::Target, crate::digest::EnvironmentKey)>,
+    BTreeMap<crate::target::Target, Inputs>,
+);
 
 /// Reads one lockfile; `channel` counts where the file names none.
 pub fn read(path: PathBuf, channel: &Channel) -> Result<Option<ReadLockfile>, LockfileError> {

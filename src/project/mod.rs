@@ -20,6 +20,7 @@ use crate::store::Store;
 
 pub mod activate;
 mod blame;
+pub mod bundle;
 pub mod changes;
 pub mod choice;
 pub mod direct;
@@ -36,6 +37,7 @@ pub mod machine;
 pub mod manifest;
 pub mod named;
 pub mod network;
+pub mod pins;
 pub mod plan;
 pub mod realise;
 pub mod rebuild;

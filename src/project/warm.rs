@@ -1,7 +1,12 @@
 //! Warming the cache, and what the store and the cache are still missing.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
+
+use rayon::prelude::*;
+use serde::Serialize;
+use url::Url;
 
 use super::Project;
 use super::activate::ActivateError;
@@ -10,9 +15,12 @@ use super::plan::{Plan, PlanError};
 use super::realise::{RealiseError, fetch_wheels, wheel_id};
 use crate::cache::Cache;
 use crate::collect::{CollectError, Options, Survey};
+use crate::digest::{WheelDigest, hash_reader};
 use crate::env::tree::tree_name;
 use crate::fetch::{Evidence, Missing};
-use crate::lockfile::Selected;
+use crate::fsx::{PathContext as _, PathError};
+use crate::http::Response;
+use crate::lockfile::{LockedWheel, Origin, Selected};
 use crate::store::Shelf;
 use crate::target::Target;
 
@@ -38,7 +46,100 @@ pub struct Roots {
     pub problems: Vec<String>,
 }
 
+/// A wheel in the cache whose bytes are not those of its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Damaged {
+    /// Its file name.
+    pub file: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its digest.
+    pub expected: WheelDigest,
+    /// What its bytes have.
+    pub actual: WheelDigest,
+}
+
 impl Project<'_> {
+    /// The wheels that some targets of some lockfiles need, each once.
+    pub fn wheels_of<'j>(
+        &self,
+        jobs: &'j [(ReadLockfile, Vec<Target>)],
+    ) -> Result<BTreeMap<WheelDigest, Selected<'j>>, RealiseError> {
+        let mut wheels = BTreeMap::new();
+        for (read, targets) in jobs {
+            for target in targets {
+                let selected = read.lockfile.select(target).map_err(|source| PlanError::Select {
+                    path: read.path.clone(),
+                    source,
+                })?;
+                wheels.extend(selected.into_iter().map(|selected| (selected.wheel.digest, selected)));
+            }
+        }
+        Ok(wheels)
+    }
+
+    /// Compares the wheels that are in the cache with their digests, on all cores. Returns how many there are, and which
+    /// of them are damaged.
+    pub fn check_cached(&self, jobs: &[(ReadLockfile, Vec<Target>)]) -> Result<(usize, Vec<Damaged>), RealiseError> {
+        let cache = Cache::new(self.config.cache_dir()?);
+        let mut there = Vec::new();
+        for Selected { wheel, .. } in self.wheels_of(jobs)?.into_values() {
+            // Whatever its size: a truncated wheel is damaged, not absent.
+            let path = cache.wheel_path(&wheel.digest, &wheel.file);
+            if path.is_file() {
+                there.push((wheel, path));
+            }
+        }
+        let look = |(wheel, path): &(&LockedWheel, PathBuf)| -> Result<Option<Damaged>, PathError> {
+            let (bytes, _) = File::open(path).and_then(hash_reader).at("read", path)?;
+            let actual = WheelDigest::from_bytes(bytes);
+            Ok((actual != wheel.digest).then(|| Damaged {
+                file: wheel.file.clone(),
+                path: path.clone(),
+                expected: wheel.digest,
+                actual,
+            }))
+        };
+        let looked: Result<Vec<Option<Damaged>>, PathError> = there.par_iter().map(look).collect();
+        let looked = looked.map_err(|error| RealiseError::Fetch(Box::new(error.into())))?;
+        Ok((there.len(), looked.into_iter().flatten().collect()))
+    }
+
+    /// Asks the servers for sizes that a lockfile does not know; without an answer, or a network, they stay unknown.
+    pub fn ask_sizes(&self, read: &ReadLockfile, missing: &mut [Missing]) {
+        if self.config.offline || missing.iter().all(|one| one.size.is_some()) {
+            return;
+        }
+        let Ok(network) = self.network(&read.lockfile.channel, None) else {
+            return;
+        };
+        let urls: BTreeMap<WheelDigest, Url> = read
+            .lockfile
+            .packages
+            .iter()
+            .flat_map(|package| &package.wheels)
+            .filter_map(|wheel| match &wheel.origin {
+                Origin::Url(url) if url.scheme() != "file" => Some((wheel.digest, network.sources.fetch_url(url))),
+                _ => None,
+            })
+            .collect();
+        let unknown = missing.iter_mut().filter(|one| one.size.is_none());
+        unknown.collect::<Vec<_>>().par_iter_mut().for_each(|one| {
+            let Some(url) = urls.get(&one.digest) else { return };
+            let answer = network.http.get(url).range(0, Some(0)).send_once();
+            let size = |answer: &Response| answer.content_range().map_or(answer.length(), |range| range.total);
+            one.size = answer.ok().and_then(|answer| size(&answer));
+        });
+    }
+
+    /// The bytes of a missing wheel that an earlier run left in the cache.
+    #[must_use]
+    pub fn partial_bytes(&self, missing: &Missing) -> u64 {
+        let Ok(cache) = self.config.cache_dir() else { return 0 };
+        let path = cache.join("partial").join(format!("{}.part", missing.digest));
+        std::fs::metadata(path).map_or(0, |meta| meta.len())
+    }
+
     /// Brings the wheels of some targets of a lockfile into the cache, whether their trees are in the store or not.
     pub fn fetch(&self, read: &ReadLockfile, targets: &[Target], dry_run: bool) -> Result<Fetched, RealiseError> {
         let mut wheels: BTreeMap<_, Selected<'_>> = BTreeMap::new();

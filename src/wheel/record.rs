@@ -214,7 +214,7 @@ pub fn write(rows: &BTreeMap<String, Option<(FileDigest, u64)>>) -> Vec<u8> {
     text
 }
 
-/// Reads what [`write`] wrote: path below the prefix, digest and size; `site` is site-packages below the prefix. None
+/// Reads what [`write()`] wrote: path below the prefix, digest and size; `site` is site-packages below the prefix. None
 /// where it is not of that form.
 #[must_use]
 pub fn installed(bytes: &[u8], site: &str) -> Option<BTreeMap<String, Option<(FileDigest, u64)>>> {

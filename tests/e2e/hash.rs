@@ -139,3 +139,142 @@ fn a_pin_that_disagrees_is_named() {
     let error = world.flambeau_error(1, &["hash", "--check"]);
     assert!(text(&error, "message").contains("schema 2"), "{error:#}");
 }
+
+/// A world whose `cpu` lockfile pins filelock and fsspec, and its parts of `keys.json`.
+fn pinned() -> Option<(World, String, String)> {
+    let world = World::new();
+    let python = world.any_python()?;
+    let lock = [
+        "lock",
+        "--channel",
+        "cpu",
+        "--python",
+        &python.version,
+        "filelock",
+        "fsspec",
+    ];
+    world.flambeau(&lock).ok();
+    let target = format!("{}-manylinux_2_28_x86_64", python.tag());
+    let keys: Value = serde_json::from_str(&world.read("lockfiles/keys.json")).expect("JSON");
+    let key = text(&keys["keys"]["cpu"], &target).to_owned();
+    Some((world, target, key))
+}
+
+#[track_caller]
+fn refused(world: &World, arguments: &[&str], parts: &[&str]) {
+    let error = world.flambeau_error(3, arguments);
+    assert_eq!(error["kind"], "integrity");
+    let said = format!("{}\n{}", text(&error, "message"), hints(&error));
+    for part in parts {
+        assert!(said.contains(part), "`{part}` is missing:\n{said}");
+    }
+}
+
+#[test]
+fn a_key_that_is_not_the_pinned_one_says_what_differs() {
+    let Some((world, target, key)) = pinned() else { return };
+    let keys = world.read("lockfiles/keys.json");
+    world
+        .flambeau(&["build", "--locked", "--expect", &key, "--channel", "cpu"])
+        .ok();
+    // A version, as a merge leaves it: the lockfile has moved, the pins have not.
+    world
+        .flambeau(&["lock", "--channel", "cpu", "filelock==3.13.1", "fsspec"])
+        .ok();
+    let now = world.flambeau(&["hash", "--channel", "cpu"]).ok().text().to_owned();
+    world.write("lockfiles/keys.json", &keys);
+    refused(
+        &world,
+        &["hash", "--check"],
+        &[&key, &now, &target, "filelock 3.18.0 -> 3.13.1"],
+    );
+    let build = ["build", "--locked", "--channel", "cpu", "--expect", &key];
+    refused(
+        &world,
+        &build,
+        &[&key, &now, "filelock 3.18.0 -> 3.13.1", "keys.json has it"],
+    );
+    // The pins have moved too: the store knows what was expected.
+    world.flambeau(&["lock", "--channel", "cpu"]).ok();
+    refused(
+        &world,
+        &build,
+        &[&key, &now, "filelock 3.18.0 -> 3.13.1", "it is built at"],
+    );
+    // Nothing knows it.
+    let nowhere = ["build", "--locked", "--channel", "cpu", "--expect", &"a".repeat(64)];
+    refused(&world, &nowhere, &[&now, "is not known here"]);
+    // A package more, and one less.
+    world
+        .flambeau(&["lock", "--channel", "cpu", "mpmath==1.3.0", "fsspec"])
+        .ok();
+    refused(&world, &build, &["filelock 3.18.0 -> none", "mpmath none -> 1.3.0"]);
+}
+
+#[test]
+fn digests_pythons_and_channels_that_differ_are_named() {
+    let Some((world, target, key)) = pinned() else { return };
+    let lockfile = world.read("lockfiles/pylock.cpu.toml");
+    let digest = lockfile.split("sha256 = \"").nth(1).expect("a digest")[..64].to_owned();
+    let other = "b".repeat(64);
+    world.write("lockfiles/pylock.cpu.toml", lockfile.replace(&digest, &other));
+    let differs = format!("sha256 of filelock {} -> {other}", &digest[..16]);
+    refused(&world, &["hash", "--check"], &[&key, &target, &differs]);
+    refused(
+        &world,
+        &["build", "--locked", "--channel", "cpu", "--expect", &key],
+        &[&differs],
+    );
+    world.write("lockfiles/pylock.cpu.toml", lockfile);
+
+    world
+        .flambeau(&["lock", "--channel", "cpu,cu118", "--python", "3.9,3.10,3.11,3.12,3.13"])
+        .ok();
+    let keys: Value = serde_json::from_str(&world.read("lockfiles/keys.json")).expect("JSON");
+    let python = target.split('-').next().expect("an ABI");
+    let far = if python == "cp39" { "cp310" } else { "cp39" };
+    let far = text(&keys["keys"]["cpu"], &format!("{far}-manylinux_2_28_x86_64")).to_owned();
+    refused(
+        &world,
+        &["build", "--locked", "--channel", "cpu", "--expect", &far],
+        &["python 3."],
+    );
+    let cuda = text(&keys["keys"]["cuda"], &target).to_owned();
+    let parts = ["backend CUDA -> CPU", "channel cu118 -> cpu"];
+    refused(
+        &world,
+        &["build", "--locked", "--channel", "cpu", "--expect", &cuda],
+        &parts,
+    );
+}
+
+#[test]
+fn the_history_of_the_lockfile_knows_an_older_key() {
+    let Some((mut world, _, key)) = pinned() else { return };
+    let Some(git) = crate::steps::tool("git") else {
+        return crate::steps::skip("keys from git", "this machine has no git");
+    };
+    std::os::unix::fs::symlink(&git, world.path("tools/git")).expect("the name is free");
+    for (name, value) in [("NAME", "A"), ("EMAIL", "a@example.org")] {
+        world.set(&format!("GIT_AUTHOR_{name}"), value);
+        world.set(&format!("GIT_COMMITTER_{name}"), value);
+    }
+    world.set("GIT_CONFIG_GLOBAL", "/dev/null");
+    let git = |arguments: &[&str]| {
+        let mut command = world.command(world.path("tools/git"));
+        command.args(arguments);
+        world.run(command).ok();
+    };
+    git(&["init", "-q", "."]);
+    git(&["add", "lockfiles"]);
+    git(&["commit", "-q", "-m", "one"]);
+    world
+        .flambeau(&["lock", "--channel", "cpu", "filelock==3.13.1", "fsspec"])
+        .ok();
+    git(&["commit", "-q", "-a", "-m", "two"]);
+    refused(
+        &world,
+        &["build", "--locked", "--channel", "cpu", "--expect", &key, "--offline"],
+        &["filelock 3.18.0 -> 3.13.1", "pylock.cpu.toml of commit "],
+    );
+}

@@ -8,11 +8,13 @@ mod support;
 
 mod activate;
 mod build;
+mod bundle;
 mod concurrency;
 mod crash;
 mod credentials;
 mod detect;
 mod doctor;
+mod documents;
 mod export;
 mod failures;
 mod fidelity;

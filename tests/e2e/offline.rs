@@ -1,5 +1,7 @@
 //! Without the network: what is there is enough, what is missing is named, and no socket is made.
 
+mod verbs;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 

@@ -189,6 +189,29 @@ pub(crate) fn in_own_mounts(world: &World, script: &str, arguments: &[&str]) -> 
     Some(world.run(command(&words)))
 }
 
+/// Runs flambeau in a network namespace of its own, where not even the loopback interface is up. None where that is not
+/// permitted.
+pub(crate) fn in_own_network(world: &World, arguments: &[&str]) -> Option<Output> {
+    let unshare = tool("unshare")?;
+    let command = |program: &str| {
+        let mut command = world.command(&unshare);
+        if !is_root() {
+            command.arg("--map-root-user");
+        }
+        command.args(["--net", program]);
+        command
+    };
+    if !command("/bin/true")
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
+        return None;
+    }
+    let mut command = command(env!("CARGO_BIN_EXE_flambeau"));
+    command.args(arguments).env("SHELL", world.path("tools/true"));
+    Some(world.run(command))
+}
+
 /// Runs flambeau so that modes of files count for it, also where the tests run as root. None where root cannot be
 /// held to them.
 pub(crate) fn held_to_modes(world: &World, arguments: &[&str]) -> Option<Output> {

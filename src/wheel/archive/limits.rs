@@ -2,7 +2,7 @@
 //!
 //! The limits are far above what wheels are: of torch 2.7.0 for CUDA the largest member has 1.0 GB (2 GB with the
 //! kernels of an older toolkit), the wheel 1.7 GB in 11,502 members, and its directory 1.4 MB. What they stop is a file
-//! of a few megabytes that fills a disk. While a member is inflated [`super::reading`] holds it to the size that was
+//! of a few megabytes that fills a disk. While a member is inflated `reading` holds it to the size that was
 //! checked here.
 
 use super::{ArchiveError, Entry};
