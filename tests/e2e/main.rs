@@ -17,6 +17,7 @@ mod doctor;
 mod documents;
 mod export;
 mod failures;
+mod fetch;
 mod fidelity;
 mod from;
 mod gc;
