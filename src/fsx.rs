@@ -80,13 +80,39 @@ pub fn create_shared_dir_all(root: &Path, path: &Path) -> Result<(), PathError> 
     let mut folder = root.to_owned();
     for part in path.strip_prefix(root).unwrap_or(Path::new("")).components() {
         folder.push(part);
-        match std::fs::create_dir(&folder) {
-            Ok(()) => share_folder(&folder)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).at("create the folder", folder),
+        if !folder.is_dir() {
+            create_shared_dir(&folder)?;
         }
     }
     Ok(())
+}
+
+/// Creates a folder that has its mode from the first moment: between `mkdir` and `chmod` others of the team would be
+/// refused. One that somebody else makes meanwhile is as good.
+fn create_shared_dir(folder: &Path) -> Result<(), PathError> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let parent = folder.parent().unwrap_or(Path::new("."));
+    if shared_bits(parent).at("look at", parent)? != 0 {
+        let new = tempfile::Builder::new()
+            .prefix(".new-")
+            .tempdir_in(parent)
+            .at("create a folder in", parent)?;
+        share_folder(new.path())?;
+        match renameat_with(CWD, new.path(), CWD, folder, RenameFlags::NOREPLACE) {
+            Ok(()) => {
+                let _renamed = new.keep();
+                return Ok(());
+            }
+            Err(rustix::io::Errno::EXIST) => return Ok(()),
+            // A file system that knows no such rename.
+            Err(_) => {}
+        }
+    }
+    match std::fs::create_dir(folder) {
+        Ok(()) => share_folder(folder),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error).at("create the folder", folder),
+    }
 }
 
 /// As [`write_atomic`], for a file of a shared store or cache: whatever the umask, all may read it, and those may write

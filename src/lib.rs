@@ -11,6 +11,7 @@
 
 pub mod amount;
 pub mod backend;
+pub mod bulk;
 pub mod bundle;
 pub mod cache;
 pub mod checkpoint;
@@ -39,6 +40,7 @@ pub mod requirement;
 pub mod resolve;
 pub mod store;
 pub mod target;
+pub mod timings;
 pub mod ui;
 pub mod verify;
 pub mod wheel;

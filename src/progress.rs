@@ -68,11 +68,25 @@ pub enum Event<'a> {
         /// Number of wheels.
         files: usize,
     },
+    /// One wheel is being unpacked.
+    UnpackStarted {
+        /// The wheel's file name.
+        file: &'a str,
+    },
+    /// One wheel is unpacked, and its sources are being compiled.
+    CompileStarted {
+        /// The wheel's file name.
+        file: &'a str,
+    },
     /// One wheel is a tree in the store, bytecode included.
     Unpacked {
         /// The wheel's file name.
         file: &'a str,
     },
+    /// The trees are being laid over each other.
+    ComposeStarted,
+    /// The environment is visible.
+    Composed,
     /// Files will be read and compared with their digests.
     VerifyPlanned {
         /// Number of files.

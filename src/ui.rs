@@ -446,7 +446,12 @@ impl Bars {
                     bar.inc(*bytes);
                 }
             }
-            Event::Warning { .. } | Event::Waiting { .. } => {}
+            Event::UnpackStarted { .. }
+            | Event::CompileStarted { .. }
+            | Event::ComposeStarted
+            | Event::Composed
+            | Event::Warning { .. }
+            | Event::Waiting { .. } => {}
         }
     }
 }

@@ -11,6 +11,7 @@ use super::{Context, VerbResult};
 use crate::backend::{Backend, Channel};
 use crate::digest::EnvironmentKey;
 use crate::error::{Failure, Kind};
+use crate::fsx;
 use crate::gpu::LiveHost;
 use crate::project::activate::{Activated, InTheWay};
 use crate::project::changes::Change;
@@ -19,6 +20,7 @@ use crate::project::from::FromFile;
 use crate::project::plan::{Plan, PlanOptions};
 use crate::project::realise::Realised;
 use crate::target::Target;
+use crate::timings::Recorder;
 use crate::ui::human_bytes;
 
 /// Arguments of `build`.
@@ -56,6 +58,9 @@ pub(super) struct BuildArgs {
     /// Make PATH a link to the environment too, which keeps it for as long as the link is there
     #[arg(long, value_name = "PATH")]
     out_link: Option<std::path::PathBuf>,
+    /// Write a page with what each wheel took the time for [default: flambeau-timings.html]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "flambeau-timings.html")]
+    timings: Option<std::path::PathBuf>,
     /// Refuse (exit 1) where no GPU of this machine runs the environment's torch
     #[arg(long)]
     require_gpu: bool,
@@ -132,6 +137,28 @@ pub(super) struct Built {
 }
 
 pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
+    let Some(path) = &args.timings else {
+        return run_watched(args, context);
+    };
+    let recorder = Recorder::new(context.reporter);
+    let result = run_watched(
+        args,
+        &Context {
+            reporter: &recorder,
+            ..*context
+        },
+    );
+    // A build that failed took its time too.
+    let written = fsx::write_atomic(path, recorder.page("flambeau build").as_bytes());
+    if written.is_ok() {
+        context.ui.note(&format!("timings: {}", path.display()));
+    }
+    let code = result?;
+    written?;
+    Ok(code)
+}
+
+fn run_watched(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
     let started = Instant::now();
     if args.is_plain()
         && let Some(kept) = kept(&args.choice, context, in_the_way(args.force))?

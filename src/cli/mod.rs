@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, Overrides, Vars};
 use crate::error::{Failure, Kind};
+use crate::progress::Reporter;
 use crate::project::Project;
 use crate::project::lockfiles::ReadLockfile;
 use crate::ui::{ProgressMode, Ui, UiOptions};
@@ -246,6 +247,8 @@ pub(crate) struct Context<'a> {
     config: &'a Config,
     vars: &'a Vars,
     ui: &'a Ui,
+    /// Who is told of long work: `ui`, or somebody before it.
+    reporter: &'a dyn Reporter,
 }
 
 impl<'a> Context<'a> {
@@ -253,7 +256,7 @@ impl<'a> Context<'a> {
         Project {
             config: self.config,
             vars: self.vars,
-            reporter: self.ui,
+            reporter: self.reporter,
         }
     }
 
@@ -369,6 +372,7 @@ fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
         config: &config,
         vars,
         ui,
+        reporter: ui,
     };
     match cli.command {
         Command::Detect(args) => detect::run(&args, &context),

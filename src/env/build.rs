@@ -17,7 +17,7 @@ use crate::backend::{Backend, Channel};
 use crate::checkpoint;
 use crate::digest::{EnvironmentKey, FileDigest, LockfileDigest};
 use crate::fsx::{self, PathContext as _, PathError};
-use crate::store::{Shelf, Staging, Store, StoreError, Sync};
+use crate::store::{Shelf, Staging, Store, StoreError, Sync, set_mode};
 use crate::target::Target;
 
 /// Why an environment could not be made visible.
@@ -156,6 +156,7 @@ fn publish(
 ) -> Result<(), BuildError> {
     // Names, text and numbers: turning them into JSON never fails.
     staging.describe(serde_json::to_value(composition).unwrap_or_default());
+    staging.mark_sealed();
     Ok(store.publish(staging, Shelf::Envs, name, sync)?)
 }
 
@@ -201,6 +202,7 @@ fn bind(prefix: &Path, state: &EnvironmentState) -> Result<(), BuildError> {
         let link = prefix.join(name);
         symlink(target, &link).at("create the symlink", &link)?;
     }
+    set_mode(&prefix.join("bin"), 0o555)?;
     Ok(write(&prefix.join(state::FILE_NAME), &state.to_bytes())?)
 }
 

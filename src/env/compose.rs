@@ -12,15 +12,15 @@
 //! what composing would have written.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::lay::{File, Sketch};
 use super::runtime;
 use super::tree::{Tree, TreeError};
 use crate::digest::TreeDigest;
-use crate::fsx::{self, PathContext as _, PathError};
+use crate::fsx::PathError;
 use crate::store::{Shelf, Store};
 use crate::wheel::manifest::{FileFact, Folder};
 
@@ -145,25 +145,28 @@ pub fn layout(store: &Store, trees: &[Tree], mode: LinkMode) -> Result<Layout, C
     })
 }
 
-/// Lays `trees` over each other below `prefix`, an empty folder two levels below the store.
+/// Lays `trees` over each other below `prefix`, an empty folder two levels below the store. What is made is read-only,
+/// but for `prefix` itself and its `bin`, which are bound to an interpreter next.
 pub fn compose(store: &Store, trees: &[Tree], prefix: &Path, mode: LinkMode) -> Result<Layout, ComposeError> {
     let layout = layout(store, trees, mode)?;
-    let place_file = match mode {
-        LinkMode::Symlink | LinkMode::Hardlink => fsx::link_or_copy,
-        LinkMode::Reflink => fsx::reflink_or_copy,
-        LinkMode::Copy => fsx::copy_store_file,
-    };
+    let mut sketch = Sketch::default();
     for (path, place) in &layout.places {
-        let target = prefix.join(path);
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let folder = sketch.folder_mut(parent);
         match place {
-            Place::Folder => std::fs::create_dir(&target).at("create the folder", &target)?,
-            Place::Link(text) => symlink(text, &target).at("create the symlink", &target)?,
+            Place::Folder => drop(folder.folders.insert(name.to_owned(), Sketch::default())),
+            Place::Link(text) => folder.symlinks.push((name.to_owned(), text.clone())),
             Place::File { tree, fact } => {
-                let source = trees[*tree].folder.join("root").join(path);
-                place_file(&source, &target, fact.executable)?;
+                let file = File {
+                    name: name.to_owned(),
+                    executable: fact.executable,
+                };
+                let source = folder.files.entry(trees[*tree].folder.join("root").join(parent));
+                source.or_default().push(file);
             }
         }
     }
+    sketch.lay(prefix, mode)?;
     Ok(layout)
 }
 

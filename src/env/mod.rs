@@ -11,6 +11,7 @@ use crate::target::PythonMinor;
 pub mod build;
 pub mod bytecode;
 pub mod compose;
+mod lay;
 pub mod runtime;
 pub mod state;
 pub mod tree;

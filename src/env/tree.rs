@@ -13,17 +13,19 @@ use serde::de::DeserializeOwned;
 
 use super::bytecode::{BytecodeError, Compilers};
 use super::{FORM, Python, runtime};
+use crate::bulk;
 use crate::checkpoint;
 use crate::digest::{FileDigest, WheelDigest, hash_reader};
 use crate::fsx::{self, PathContext as _, PathError};
 use crate::pep::WheelFilename;
 use crate::progress::{Event, Reporter};
 use crate::relpath::RelPath;
-use crate::store::{Claim, Shelf, Staging, Store, StoreError, Sync, Trust};
-use crate::wheel::archive::{Archive, LocalFile};
+use crate::store::{Claim, Guard, Shelf, Staging, Store, StoreError, Sync, Trust};
+use crate::wheel::archive::Archive;
 use crate::wheel::layout::Layout;
 use crate::wheel::manifest::{Facts, FileRow, Folder, Manifest, SCHEMA};
 use crate::wheel::plan::{Rules, plan};
+use crate::wheel::source::WheelFile;
 use crate::wheel::unpack::{UnpackError, Unpacked};
 
 /// Why a tree could not be made.
@@ -143,6 +145,25 @@ impl Tree {
     }
 }
 
+/// A tree that is not visible yet: its bytecode is missing.
+#[derive(Debug)]
+pub struct Staged {
+    name: String,
+    staging: Staging,
+    unpacked: Unpacked,
+    /// Keeps other builders of the same tree waiting.
+    _guard: Guard,
+}
+
+/// What unpacking a wheel came to.
+#[derive(Debug)]
+pub enum Made {
+    /// Another process had made the tree.
+    Visible(Box<Tree>),
+    /// The tree is to be finished.
+    Staged(Box<Staged>),
+}
+
 /// Makes and finds trees for one interpreter.
 pub struct Trees<'a> {
     /// Where they are.
@@ -256,6 +277,19 @@ pub fn damaged_files(root: &Path, manifest: &Manifest) -> Vec<RelPath> {
 }
 
 impl Trees<'_> {
+    /// Keeps the trees of wheels from being collected, in one step for all; each that is looked for later would be by
+    /// itself.
+    pub fn claim_all<'w>(&self, wheels: impl IntoIterator<Item = WheelId<'w>>) -> Result<(), TreeError> {
+        let mut names = Vec::new();
+        for wheel in wheels {
+            let name = tree_name(&wheel, self.python);
+            if self.store.find_lower(Shelf::Wheels, &name)?.is_none() {
+                names.push(name);
+            }
+        }
+        Ok(self.claim.hold_all(Shelf::Wheels, names.iter().map(String::as_str))?)
+    }
+
     /// The visible tree of a wheel. One that a crash may have damaged is verified first, and taken away if it is.
     pub fn find(&self, wheel: &WheelId<'_>) -> Result<Option<Tree>, TreeError> {
         self.find_named(tree_name(wheel, self.python))
@@ -307,21 +341,44 @@ impl Trees<'_> {
     /// The tree of a wheel, made from the file at `path` where it is not visible yet. `hashed` says that this run has
     /// already compared the file with its digest.
     pub fn make(&self, wheel: &WheelId<'_>, path: &Path, hashed: bool) -> Result<Tree, TreeError> {
+        match self.unpack_for(wheel, path, hashed)? {
+            Made::Visible(tree) => Ok(*tree),
+            Made::Staged(staged) => self.finish(wheel, *staged),
+        }
+    }
+
+    /// The first half of [`Trees::make`]: what is left is for [`Trees::finish`], which waits for the compilers.
+    pub fn unpack_for(&self, wheel: &WheelId<'_>, path: &Path, hashed: bool) -> Result<Made, TreeError> {
         let name = tree_name(wheel, self.python);
         self.claim.hold(Shelf::Wheels, &name)?;
         let guard = self.store.guard(&name, self.reporter)?;
         // Another process may have made it while this one waited.
         if let Some(tree) = self.find_unguarded(&name)? {
-            return Ok(tree);
+            return Ok(Made::Visible(Box::new(tree)));
         }
         if !hashed {
             check_digest(path, wheel.digest)?;
         }
+        self.reporter.event(Event::UnpackStarted { file: wheel.file });
         let (staging, unpacked) = self.unpack(wheel, path, None)?;
         checkpoint::reach("tree.unpacked");
-        let tree = self.publish(name, wheel, staging, unpacked)?;
-        drop(guard);
-        Ok(tree)
+        Ok(Made::Staged(Box::new(Staged {
+            name,
+            staging,
+            unpacked,
+            _guard: guard,
+        })))
+    }
+
+    /// The second half of [`Trees::make`]: compiles, and makes the tree visible.
+    pub fn finish(&self, wheel: &WheelId<'_>, staged: Staged) -> Result<Tree, TreeError> {
+        let Staged {
+            name,
+            staging,
+            unpacked,
+            _guard,
+        } = staged;
+        self.publish(name, wheel, staging, unpacked)
     }
 
     /// The tree of a wheel, made from the tree that another Python version already has: no wheel file is needed.
@@ -393,7 +450,7 @@ impl Trees<'_> {
         wanted: Option<&dyn Fn(&RelPath) -> bool>,
     ) -> Result<(Staging, Unpacked), TreeError> {
         let refused = |error| refused(wheel.file, error);
-        let file = File::open(path).and_then(LocalFile::new).at("open", path)?;
+        let file = WheelFile::open(path).at("open", path)?;
         let archive = Archive::open(file).map_err(|error| refused(error.into()))?;
         let rules = Rules {
             layout: self.layout(),
@@ -479,6 +536,7 @@ impl Trees<'_> {
         unpacked: Unpacked,
     ) -> Result<Vec<FileRow>, TreeError> {
         let root = staging.path().join("root");
+        self.reporter.event(Event::CompileStarted { file: wheel.file });
         let bytecode = self
             .compilers
             .compile(&root, unpacked.sources())
@@ -573,7 +631,7 @@ fn relocate(path: &RelPath, old: &str, new: &str) -> RelPath {
 }
 
 fn check_digest(path: &Path, expected: WheelDigest) -> Result<(), TreeError> {
-    let (bytes, _) = File::open(path).and_then(hash_reader).at("read", path)?;
+    let (bytes, _) = bulk::Reader::open(path).and_then(hash_reader).at("read", path)?;
     let actual = WheelDigest::from_bytes(bytes);
     if actual == expected {
         Ok(())

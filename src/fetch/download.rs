@@ -6,6 +6,7 @@ use url::Url;
 
 use super::error::Error;
 use super::part::{Origin, Part};
+use super::split::{Split, Trouble};
 use super::{Fetcher, Run, Wanted};
 use crate::fsx::{PathContext as _, PathError};
 use crate::http::{self, Response, bare};
@@ -27,6 +28,20 @@ pub(super) struct Download<'a> {
     pub(super) started: bool,
     /// Whether the size was told that was not known beforehand.
     pub(super) sized: bool,
+    /// What is known of this source's ranges.
+    pub(super) ranges: Ranges,
+}
+
+/// Whether a source's ranges are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Ranges {
+    /// Not yet.
+    #[default]
+    Untried,
+    /// Several answers were put together.
+    Used,
+    /// They have failed, so the file is read front to back.
+    Failed,
 }
 
 impl Download<'_> {
@@ -35,6 +50,7 @@ impl Download<'_> {
         if self.part.origin().is_some_and(|origin| origin.url != bare(url)) {
             self.part.inherit();
         }
+        self.ranges = Ranges::Untried;
         loop {
             if url.scheme() == "file" {
                 self.copy(url)?;
@@ -45,9 +61,11 @@ impl Download<'_> {
             if actual == self.wanted.digest {
                 return Ok(());
             }
-            if self.part.is_inherited() {
-                // Bytes of an earlier run or another source may be wrong: only its own bytes blame a server.
+            if self.part.is_inherited() || self.ranges == Ranges::Used {
+                // Bytes of an earlier run or another source may be wrong, and a file that changes between two ranges
+                // fits nothing: only its own bytes, in one piece, blame a server.
                 self.restart()?;
+                self.ranges = Ranges::Failed;
                 continue;
             }
             return Err(Error::Digest {
@@ -66,7 +84,7 @@ impl Download<'_> {
         let mut attempt = 1;
         // The most that was ever there. Bytes that are received again after a restart are no progress, else a server
         // that breaks off and then answers wrong ranges would be asked for ever.
-        let mut mark = self.part.have();
+        let mut mark = self.part.total();
         loop {
             let error = match self.attempt(url) {
                 Ok(true) => return Ok(()),
@@ -75,10 +93,10 @@ impl Download<'_> {
                 Err(Error::Http { source, .. }) => source,
                 Err(error) => return Err(error),
             };
-            if self.part.have() >= mark + PROGRESS {
+            if self.part.total() >= mark + PROGRESS {
                 attempt = 1;
             }
-            mark = mark.max(self.part.have());
+            mark = mark.max(self.part.total());
             match self.fetcher.http.retry().wait(attempt, &error) {
                 Some(wait) => self.run.sleep(wait),
                 None => return Err(self.failed(error)),
@@ -87,7 +105,8 @@ impl Download<'_> {
         }
     }
 
-    /// One request. `false`: what was there does not fit the server's file, and was dropped.
+    /// One request, or several for a large file. `false`: what was there does not fit the server's file and was dropped,
+    /// or the server's ranges are of no use.
     fn attempt(&mut self, url: &Url) -> Result<bool, Error> {
         let have = self.part.have();
         let expected = self
@@ -108,7 +127,11 @@ impl Download<'_> {
         }
         let response = match request.send_once() {
             Ok(response) => response,
-            Err(error) if error.status() == Some(416) && have > 0 => {
+            // Past the end, or, where ranges have failed already, no ranges at all.
+            Err(error)
+                if have > 0
+                    && (error.status() == Some(416) || (self.ranges == Ranges::Failed && error.status().is_some())) =>
+            {
                 self.restart()?;
                 return Ok(false);
             }
@@ -127,13 +150,13 @@ impl Download<'_> {
             }
             response.content_range().and_then(|range| range.total).or(expected)
         } else {
-            if have > 0 {
+            let total = response.length();
+            if have > 0 || (self.part.total() > 0 && !self.is_same_file(url, &response, total)) {
                 self.restart()?;
             }
-            response.length()
+            total
         };
-        self.accept(url, response, total)?;
-        Ok(true)
+        self.accept(url, response, total)
     }
 
     /// Whether a 206 answer continues exactly what is there, to the file's end.
@@ -154,8 +177,22 @@ impl Download<'_> {
             && total.is_none_or(|total| range.last + 1 == total)
     }
 
+    /// Whether an answer with the whole file is about the file that the part's later bytes came from.
+    fn is_same_file(&self, url: &Url, response: &Response, total: Option<u64>) -> bool {
+        let now = Origin::new(
+            bare(url),
+            response.header("etag"),
+            response.header("last-modified"),
+            total,
+        );
+        self.part.origin().is_some_and(|then| {
+            then.validator().is_some()
+                && (&then.url, then.validator(), then.length) == (&now.url, now.validator(), now.length)
+        })
+    }
+
     /// Takes the body of a response that starts where the part ends.
-    fn accept(&mut self, url: &Url, mut response: Response, total: Option<u64>) -> Result<(), Error> {
+    fn accept(&mut self, url: &Url, response: Response, total: Option<u64>) -> Result<bool, Error> {
         if let (Some(expected), Some(actual)) = (self.wanted.size, total)
             && expected != actual
         {
@@ -170,14 +207,53 @@ impl Download<'_> {
             });
         }
         if let Some(total) = total {
-            self.fetcher.check_space(total.saturating_sub(self.part.have()))?;
+            self.fetcher.check_space(total.saturating_sub(self.part.total()))?;
         }
-        self.part.set_origin(Origin::new(
+        let origin = Origin::new(
             bare(url),
             response.header("etag"),
             response.header("last-modified"),
             total,
-        ))?;
+        );
+        match total {
+            Some(total) if total - self.part.have() >= self.run.options.split_from && self.ranges != Ranges::Failed => {
+                self.split(url, response, (origin, total))
+            }
+            _ => self.read(url, response, (origin, total)).map(|()| true),
+        }
+    }
+
+    /// Takes the body, and further segments beside it.
+    fn split(&mut self, url: &Url, response: Response, (origin, total): (Origin, u64)) -> Result<bool, Error> {
+        self.announce();
+        let ranges = response.status() == 206 || response.header("accept-ranges") == Some("bytes");
+        if ranges {
+            self.ranges = Ranges::Used;
+        }
+        let split = Split {
+            fetcher: self.fetcher,
+            run: self.run,
+            wanted: self.wanted,
+            url,
+            total,
+            origin,
+            ranges,
+        };
+        match split.fetch(&mut self.part, response) {
+            Ok(()) => Ok(true),
+            Err(Trouble::Failed(error)) => Err(error),
+            Err(Trouble::NoRanges) => {
+                // What was put together from such answers is not worth continuing.
+                self.restart()?;
+                self.ranges = Ranges::Failed;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Takes the body front to back.
+    fn read(&mut self, url: &Url, mut response: Response, (origin, total): (Origin, Option<u64>)) -> Result<(), Error> {
+        self.part.set_origin(origin)?;
         self.announce();
         let mut buffer = vec![0; PIECE];
         loop {
@@ -265,7 +341,7 @@ impl Download<'_> {
                     .wanted
                     .size
                     .or_else(|| self.part.origin().and_then(|origin| origin.length)),
-                have: self.part.have(),
+                have: self.part.total(),
             });
         }
     }

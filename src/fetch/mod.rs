@@ -5,6 +5,7 @@
 //! missing, the network in offline mode. A wheel that stands in the cache is taken as it is, unread.
 
 use std::collections::{HashMap, VecDeque};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -21,14 +22,18 @@ use crate::progress::{Event, Reporter};
 
 mod download;
 mod error;
+mod extents;
 mod guard;
 mod part;
+mod split;
 mod wheel;
 
-use download::Download;
+use download::{Download, Ranges};
 pub use error::{Error, Missing};
 use guard::Guard;
 use part::Part;
+pub use part::arrived_earlier;
+use split::Connections;
 pub use wheel::{Evidence, VerifiedWheel, Wanted};
 
 /// Says where else a wheel may be; asked when [`Wanted::urls`] are used up.
@@ -42,6 +47,12 @@ pub type Ready<'a> = dyn Fn(usize, &VerifiedWheel) + Sync + 'a;
 pub struct FetchOptions<'a> {
     /// How many wheels are fetched at the same time.
     pub jobs: usize,
+    /// How many connections there are at the same time at most, all wheels together; at least one for each.
+    pub connections: usize,
+    /// Wheels of which at least this much is missing, in bytes, are fetched over several connections.
+    pub split_from: u64,
+    /// How much one connection fetches at a time, in bytes; a multiple of 1 MiB writes fastest.
+    pub segment: u64,
     /// Where wheels are whose URLs are not known or do not work.
     pub locate: &'a Locate<'a>,
     /// Told of each wheel as soon as it is there, so that it can be unpacked while others still arrive.
@@ -52,6 +63,9 @@ impl Default for FetchOptions<'_> {
     fn default() -> Self {
         Self {
             jobs: 4,
+            connections: 12,
+            split_from: 32 << 20,
+            segment: 16 << 20,
             locate: &|_| Ok(Vec::new()),
             ready: &|_, _| {},
         }
@@ -71,6 +85,8 @@ struct Run<'a> {
     options: &'a FetchOptions<'a>,
     reporter: &'a dyn Reporter,
     stopped: AtomicBool,
+    /// Those beyond the first of each wheel.
+    connections: Connections,
 }
 
 impl Run<'_> {
@@ -133,6 +149,7 @@ impl<'a> Fetcher<'a> {
             options,
             reporter,
             stopped: AtomicBool::new(false),
+            connections: Connections::new(options.connections.saturating_sub(options.jobs)),
         };
         let mut found: Vec<Option<VerifiedWheel>> = Vec::with_capacity(wanted.len());
         // One wheel may be wanted twice; it is fetched once.
@@ -193,7 +210,8 @@ impl<'a> Fetcher<'a> {
         let there: u64 = queue
             .iter()
             .filter_map(|&index| std::fs::metadata(folder.join(format!("{}.part", wanted[index].digest))).ok())
-            .map(|meta| meta.len())
+            // A part that is fetched at several places has holes.
+            .map(|meta| meta.len().min(meta.blocks() * 512))
             .sum();
         run.report(Event::FetchPlanned {
             files: queue.len(),
@@ -276,6 +294,7 @@ impl<'a> Fetcher<'a> {
             part: Part::open(&folder, &stem, wanted.size)?,
             started: false,
             sized: false,
+            ranges: Ranges::default(),
         };
         checkpoint::reach("fetch.opened");
         self.try_sources(&mut download, run)?;
@@ -387,5 +406,7 @@ fn warn(run: &Run<'_>, failure: &Error, next: &Url) {
     });
 }
 
+#[cfg(test)]
+mod split_tests;
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,25 @@
 //! The bytes of one wheel so far: `<digest>.part`, and `<digest>.json` that says where they came from.
 //!
-//! A part is written front to back, and its digest runs along; a part of an earlier run is read once to catch up. The
-//! sidecar lists finished ranges as `[first, end]`; the one range of a part that is written front to back is open
-//! (`[0, null]`): it ends where the file ends. A sidecar with other ranges was written by a version that fetches
-//! ranges in parallel, and this one starts over.
+//! A part is written front to back, or by several connections at several places; its digest runs along the bytes that
+//! are there without a gap, and bytes ahead of it are read back once it reaches them. A part of an earlier run is read
+//! once to catch up. The sidecar lists finished ranges as `[first, end]`; a part that is written front to back has one
+//! open range (`[0, null]`), which ends where the file ends.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::extents::Extents;
+use crate::bulk::{Block, BulkFile};
 use crate::digest::{Hasher, WheelDigest};
 use crate::fsx::{PathContext as _, PathError, read_if_exists, write_shared};
+
+/// Bytes are read back in pieces of this size.
+const PIECE: usize = 1 << 20;
 
 /// Where a part's bytes came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,9 +54,33 @@ impl Origin {
             .or(self.last_modified.as_deref())
     }
 
-    fn is_front_to_back(&self) -> bool {
-        self.schema == 1 && self.ranges == [(0, None)]
+    /// The ranges that are finished in a file of `length` bytes; none where the sidecar makes no sense.
+    fn extents(&self, length: u64) -> Option<Extents> {
+        if self.schema != 1 {
+            return None;
+        }
+        let ranges: Vec<(u64, u64)> = match self.ranges.as_slice() {
+            [(0, None)] => vec![(0, length)],
+            ranges => ranges
+                .iter()
+                .map(|&(first, end)| Some((first, end?)))
+                .collect::<Option<_>>()?,
+        };
+        let mut extents =
+            Extents::from_ranges(&ranges.into_iter().filter(|range| *range != (0, 0)).collect::<Vec<_>>())?;
+        extents.clip(length);
+        Some(extents)
     }
+}
+
+/// How many bytes of a file an earlier run left in `folder` under `stem`, in finished ranges.
+#[must_use]
+pub fn arrived_earlier(folder: &Path, stem: &str) -> u64 {
+    let length = std::fs::metadata(folder.join(format!("{stem}.part"))).map_or(0, |meta| meta.len());
+    let origin = read_if_exists(&folder.join(format!("{stem}.json"))).ok().flatten();
+    let origin = origin.and_then(|bytes| serde_json::from_slice::<Origin>(&bytes).ok());
+    let extents = origin.and_then(|origin| origin.extents(length));
+    extents.map_or(0, |extents| extents.total())
 }
 
 /// A part that is being written.
@@ -59,8 +88,10 @@ pub(super) struct Part {
     data: PathBuf,
     sidecar: PathBuf,
     file: File,
-    have: u64,
+    extents: Extents,
+    /// Over the first `hashed` bytes.
     hasher: Hasher,
+    hashed: u64,
     origin: Option<Origin>,
     /// Whether some of the bytes are an earlier run's or another source's.
     inherited: bool,
@@ -77,9 +108,6 @@ impl Part {
             remove_if_there(&data)?;
             remove_if_there(&sidecar)?;
         }
-        let origin = read_if_exists(&sidecar)?
-            .and_then(|bytes| serde_json::from_slice::<Origin>(&bytes).ok())
-            .filter(Origin::is_front_to_back);
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -88,46 +116,68 @@ impl Part {
             .open(&data)
             .at("open", &data)?;
         let length = file.metadata().at("look at", &data)?.len();
+        let origin = read_if_exists(&sidecar)?.and_then(|bytes| serde_json::from_slice::<Origin>(&bytes).ok());
+        let known = origin.and_then(|origin| Some((origin.extents(length)?, origin)));
+        let limit = size.or_else(|| known.as_ref().and_then(|(_, origin)| origin.length));
+        let fits = limit.is_none_or(|limit| length <= limit);
+        let (extents, origin) = known.filter(|_| fits).unzip();
         let mut part = Self {
             data,
             sidecar,
             file,
-            have: 0,
+            extents: extents.unwrap_or_default(),
             hasher: Hasher::new(),
+            hashed: 0,
             origin,
             inherited: false,
         };
-        let limit = size.or_else(|| part.origin.as_ref().and_then(|origin| origin.length));
-        if part.origin.is_none() || limit.is_some_and(|limit| length > limit) {
+        if part.origin.is_none() {
             part.restart()?;
         } else {
-            part.catch_up().at("read", &part.data)?;
+            part.catch_up()?;
+            part.inherit();
         }
         Ok(part)
     }
 
-    /// Hashes the bytes that are there.
-    fn catch_up(&mut self) -> io::Result<()> {
-        let mut buffer = vec![0; 1 << 18];
-        self.file.rewind()?;
-        loop {
-            match self.file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => {
-                    self.hasher.update(&buffer[..count]);
-                    self.have += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+    /// Hashes the bytes that are there without a gap.
+    fn catch_up(&mut self) -> Result<(), PathError> {
+        if self.hashed == self.extents.prefix() {
+            return Ok(());
         }
-        self.inherited = self.have > 0;
+        let file = self.bulk()?;
+        let mut block = Block::new(PIECE);
+        while self.hashed < self.extents.prefix() {
+            // Up to a multiple of the piece, so that all reads but the first are aligned.
+            let room = PIECE as u64 - self.hashed % PIECE as u64;
+            let count = room.min(self.extents.prefix() - self.hashed);
+            let bytes = &mut block.bytes_mut()[..usize::try_from(count).unwrap_or(PIECE)];
+            file.read_exact_at(bytes, self.hashed).at("read", &self.data)?;
+            self.hasher.update(bytes);
+            self.hashed += count;
+        }
         Ok(())
     }
 
-    /// How many bytes are there.
+    /// A second handle, for large reads and writes.
+    pub(super) fn bulk(&self) -> Result<BulkFile, PathError> {
+        let plain = self.file.try_clone().at("open", &self.data)?;
+        Ok(BulkFile::new(plain, &self.data, true))
+    }
+
+    /// How many bytes are there from the start on, without a gap.
     pub(super) fn have(&self) -> u64 {
-        self.have
+        self.extents.prefix()
+    }
+
+    /// How many bytes are there altogether.
+    pub(super) fn total(&self) -> u64 {
+        self.extents.total()
+    }
+
+    /// What is missing of a file of `length` bytes, in pieces that end at multiples of `segment`.
+    pub(super) fn missing(&self, length: u64, segment: u64) -> Vec<(u64, u64)> {
+        self.extents.missing(length, segment)
     }
 
     /// Whether some bytes are an earlier run's or another source's.
@@ -137,7 +187,7 @@ impl Part {
 
     /// Notes that the bytes that are there came from elsewhere than what follows.
     pub(super) fn inherit(&mut self) {
-        self.inherited = self.have > 0;
+        self.inherited = self.total() > 0;
     }
 
     /// Where the bytes came from.
@@ -153,16 +203,47 @@ impl Part {
     /// Drops every byte.
     pub(super) fn restart(&mut self) -> Result<(), PathError> {
         self.file.set_len(0).at("empty", &self.data)?;
-        self.file.rewind().at("rewind", &self.data)?;
-        self.have = 0;
+        self.extents = Extents::default();
         self.hasher = Hasher::new();
+        self.hashed = 0;
         self.origin = None;
         self.inherited = false;
         remove_if_there(&self.sidecar)
     }
 
-    /// Notes where the bytes come from. Written before the first of them, so that a killed run can be continued.
+    /// Drops the bytes after the first gap, so that the part can be continued front to back.
+    pub(super) fn keep_prefix(&mut self) -> Result<(), PathError> {
+        let have = self.have();
+        if self.total() > have {
+            self.extents.clip(have);
+            self.file.set_len(have).at("shorten", &self.data)?;
+        }
+        Ok(())
+    }
+
+    /// Notes where the bytes come from, before the first of them, so that a killed run can be continued. From here on
+    /// the part is written front to back by [`Part::append`].
     pub(super) fn set_origin(&mut self, origin: Origin) -> Result<(), PathError> {
+        self.keep_prefix()?;
+        self.note(origin)
+    }
+
+    /// As [`Part::set_origin`], but the part is written at several places, and each is told by [`Part::arrived`].
+    pub(super) fn set_origin_of_ranges(&mut self, origin: Origin) -> Result<(), PathError> {
+        let ranges = self.closed_ranges();
+        self.note(Origin { ranges, ..origin })
+    }
+
+    fn closed_ranges(&self) -> Vec<(u64, Option<u64>)> {
+        let ranges = self.extents.ranges().iter().map(|&(first, end)| (first, Some(end)));
+        // Never the open range: the file's length says nothing while it has gaps.
+        std::iter::once((0, Some(0)))
+            .filter(|_| self.total() == 0)
+            .chain(ranges)
+            .collect()
+    }
+
+    fn note(&mut self, origin: Origin) -> Result<(), PathError> {
         if self.origin.as_ref() == Some(&origin) {
             return Ok(());
         }
@@ -172,17 +253,34 @@ impl Part {
         Ok(())
     }
 
-    /// Adds bytes at the end.
+    /// Adds bytes at the end of a part without gaps.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), PathError> {
-        if let Err(error) = self.file.write_all(bytes) {
+        let have = self.have();
+        if let Err(error) = self.file.write_all_at(bytes, have) {
             // Some of the bytes may have been written. They are not counted, so they must not stay.
-            self.file.set_len(self.have).ok();
-            self.file.seek(SeekFrom::Start(self.have)).ok();
+            self.file.set_len(have).ok();
             return Err(error).at("write", &self.data);
         }
-        self.hasher.update(bytes);
-        self.have += bytes.len() as u64;
-        Ok(())
+        self.arrived(have, bytes)
+    }
+
+    /// Counts bytes that were written at `offset`.
+    pub(super) fn arrived(&mut self, offset: u64, bytes: &[u8]) -> Result<(), PathError> {
+        let end = offset + bytes.len() as u64;
+        if offset == self.hashed {
+            self.hasher.update(bytes);
+            self.hashed = end;
+        }
+        self.extents.add(offset, end);
+        self.catch_up()
+    }
+
+    /// Writes the ranges that are finished into the sidecar.
+    pub(super) fn note_ranges(&mut self) -> Result<(), PathError> {
+        match self.origin.clone() {
+            Some(origin) => self.set_origin_of_ranges(origin),
+            None => Ok(()),
+        }
     }
 
     /// The digest of the bytes so far.
@@ -270,6 +368,13 @@ mod tests {
                 serde_json::to_string(&origin(None))
                     .expect("text")
                     .replace("[0,null]", "[0,2],[3,5]"),
+                None,
+                2,
+            ),
+            (
+                serde_json::to_string(&origin(None))
+                    .expect("text")
+                    .replace("[0,null]", "[3,5],[0,2]"),
                 None,
                 0,
             ),

@@ -8,9 +8,9 @@ use crate::http::testing::{Reply, Seen, Server, http, options};
 use crate::http::{self, Options};
 use crate::progress::Silent;
 
-const FILE: &str = "demo-1-py3-none-any.whl";
+pub(super) const FILE: &str = "demo-1-py3-none-any.whl";
 
-fn content() -> Vec<u8> {
+pub(super) fn content() -> Vec<u8> {
     (0..200_000u32)
         .map(|n| u8::try_from(n * 31 % 253).expect("small"))
         .collect()
@@ -18,7 +18,7 @@ fn content() -> Vec<u8> {
 
 /// Keeps what was reported, as the JSON that programs would read.
 #[derive(Default)]
-struct Log(Mutex<Vec<serde_json::Value>>);
+pub(super) struct Log(Mutex<Vec<serde_json::Value>>);
 
 impl Reporter for Log {
     fn event(&self, event: Event<'_>) {
@@ -28,20 +28,20 @@ impl Reporter for Log {
 }
 
 impl Log {
-    fn all(&self, kind: &str) -> Vec<serde_json::Value> {
+    pub(super) fn all(&self, kind: &str) -> Vec<serde_json::Value> {
         let events = self.0.lock().expect("no panic");
         events.iter().filter(|event| event["event"] == kind).cloned().collect()
     }
 }
 
-struct World {
+pub(super) struct World {
     folder: tempfile::TempDir,
-    http: Http,
-    cache: Cache,
+    pub(super) http: Http,
+    pub(super) cache: Cache,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(options())
     }
 
@@ -55,7 +55,7 @@ impl World {
         }
     }
 
-    fn fetcher(&self) -> Fetcher<'_> {
+    pub(super) fn fetcher(&self) -> Fetcher<'_> {
         Fetcher::new(&self.http, &self.cache)
     }
 
@@ -64,7 +64,7 @@ impl World {
     }
 
     /// The names of the files under `partial/`.
-    fn partial(&self) -> Vec<String> {
+    pub(super) fn partial(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.cache.root().join("partial"))
             .expect("a folder")
             .map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned())
@@ -73,18 +73,18 @@ impl World {
         names
     }
 
-    fn assert_has(&self, wheel: &VerifiedWheel) {
+    pub(super) fn assert_has(&self, wheel: &VerifiedWheel) {
         assert_eq!(std::fs::read(wheel.path()).expect("there"), content());
         assert_eq!(wheel.path(), self.cache.wheel_path(wheel.digest(), wheel.file()));
         assert_eq!(self.partial(), [""; 0]);
     }
 
-    fn assert_nothing_visible(&self) {
+    pub(super) fn assert_nothing_visible(&self) {
         assert!(!self.cache.root().join("wheels").exists());
     }
 }
 
-fn wanted(urls: &[Url]) -> Wanted {
+pub(super) fn wanted(urls: &[Url]) -> Wanted {
     Wanted {
         file: FILE.to_owned(),
         digest: WheelDigest::of(&content()),
@@ -93,7 +93,7 @@ fn wanted(urls: &[Url]) -> Wanted {
     }
 }
 
-fn one(result: Result<Vec<VerifiedWheel>, Error>) -> VerifiedWheel {
+pub(super) fn one(result: Result<Vec<VerifiedWheel>, Error>) -> VerifiedWheel {
     let mut wheels = result.expect("fetched");
     assert_eq!(wheels.len(), 1);
     wheels.remove(0)

@@ -38,6 +38,7 @@ pub mod manifest;
 pub mod named;
 pub mod network;
 pub mod pins;
+mod pipeline;
 pub mod plan;
 pub mod realise;
 pub mod rebuild;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rayon::prelude::*;
+
 use super::Project;
 use super::activate::ActivateError;
 use crate::backend::{Backend, Channel, Preference};
@@ -30,15 +32,18 @@ impl Project<'_> {
         for store in own.layers() {
             store.check_version()?;
             let lower = (store.root() != own.root()).then(|| store.root().to_owned());
-            for name in store.names(Shelf::Envs)? {
+            // A team's store has a thousand of them, and each is a file to be read.
+            let names = store.names(Shelf::Envs)?;
+            let listed = names.into_par_iter().map(|name| {
                 let path = store.path(Shelf::Envs, &name);
-                found.push(Listed {
+                Listed {
                     state: EnvironmentState::read(&path).map_err(|error| error.to_string()),
                     lower: lower.clone(),
                     name,
                     path,
-                });
-            }
+                }
+            });
+            found.par_extend(listed);
         }
         Ok(found)
     }

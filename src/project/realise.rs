@@ -4,11 +4,11 @@
 //! tree: the store; the tree of another Python version; the cached wheel; the network.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::homes::{Homes, wanted};
 use super::network::{Network, NetworkError};
+use super::pipeline::Pipeline;
 use super::plan::{Plan, PlanError};
 use super::{Project, blame};
 use crate::cache::Cache;
@@ -291,7 +291,9 @@ impl Project<'_> {
             Some(config::LinkMode::Reflink) => LinkMode::Reflink,
             Some(config::LinkMode::Copy) => LinkMode::Copy,
         };
+        self.reporter.event(Event::ComposeStarted);
         let (state, conflicts) = build(&store, &identity, &python, &members, (mode, sync))?;
+        self.reporter.event(Event::Composed);
         crate::checkpoint::reach("build.committed");
         if !self.config.keep_wheels {
             self.drop_wheels(plan)?;
@@ -314,6 +316,7 @@ impl Project<'_> {
         workers: usize,
     ) -> Result<(Vec<Tree>, u64), RealiseError> {
         let selected = plan.selected()?;
+        trees.claim_all(selected.iter().map(wheel_id))?;
         let mut found: Vec<Option<Tree>> = Vec::with_capacity(selected.len());
         for selected in &selected {
             let id = wheel_id(selected);
@@ -332,65 +335,17 @@ impl Project<'_> {
         let network = self.network(&plan.chosen.channel, Some(&plan.interpreter))?;
         let homes = self.homes(&plan.lockfile);
         wheels.iter().try_for_each(|wheel| homes.check(wheel, &network.cache))?;
-        let (made, downloaded) = self.unpack_as_they_come(&network, (&wheels, &homes), trees, workers)?;
+        let (made, downloaded) = unpack_as_they_come(&Pipeline {
+            network: &network,
+            wheels: &wheels,
+            homes: &homes,
+            trees,
+            workers,
+        })?;
         for (at, tree) in missing.into_iter().zip(made) {
             found[at] = Some(tree);
         }
         Ok((found.into_iter().flatten().collect(), downloaded))
-    }
-
-    /// Fetches wheels and makes a tree of each as soon as it is there.
-    fn unpack_as_they_come(
-        &self,
-        network: &Network,
-        (wheels, homes): (&[Selected<'_>], &Homes),
-        trees: &Trees<'_>,
-        workers: usize,
-    ) -> Result<(Vec<Tree>, u64), RealiseError> {
-        let (arrived, queue): (Sender<(usize, VerifiedWheel)>, Receiver<_>) = channel();
-        let queue = Mutex::new(queue);
-        let made: Mutex<Vec<Option<Result<Tree, TreeError>>>> = Mutex::new((0..wheels.len()).map(|_| None).collect());
-        let fetched = std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    loop {
-                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                        let Ok((at, wheel)) = next else { return };
-                        let hashed = wheel.evidence() == Evidence::Downloaded;
-                        let tree = make_tree(trees, network, (&wheels[at], homes), &wheel, hashed);
-                        made.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(tree);
-                    }
-                });
-            }
-            let sender = Mutex::new(arrived);
-            let ready = |at: usize, wheel: &VerifiedWheel| {
-                // The workers live until the sender is dropped, so nothing is ever refused.
-                sender
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .send((at, wheel.clone()))
-                    .ok();
-            };
-            let fetched = fetch_wheels(network, (wheels, homes), &ready, self.reporter);
-            drop(sender);
-            fetched
-        });
-        let fetched = fetched.map_err(|error| RealiseError::Fetch(Box::new(error)))?;
-        let downloaded = fetched
-            .iter()
-            .filter(|wheel| wheel.evidence() == Evidence::Downloaded)
-            .map(VerifiedWheel::size)
-            .sum();
-        let mut trees = Vec::with_capacity(wheels.len());
-        for tree in made
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .into_iter()
-            .flatten()
-        {
-            trees.push(tree?);
-        }
-        Ok((trees, downloaded))
     }
 
     /// `keep-wheels = false`: removes the wheels of a plan from the cache, now that their trees are in the store.
@@ -404,42 +359,15 @@ impl Project<'_> {
     }
 }
 
-/// A cached wheel that rotted is fetched again, once, where the network may be used.
-fn make_tree(
-    trees: &Trees<'_>,
-    network: &Network,
-    (selected, homes): (&Selected<'_>, &Homes),
-    wheel: &VerifiedWheel,
-    hashed: bool,
-) -> Result<Tree, TreeError> {
-    let id = wheel_id(selected);
-    match trees.make(&id, wheel.path(), hashed) {
-        Err(TreeError::Digest { path, expected, actual }) if !hashed && !network.http.is_offline() => {
-            let message = format!(
-                "the cached wheel {} is damaged (its digest is {actual}); fetching it again",
-                path.display()
-            );
-            trees.reporter.event(Event::Warning { message: &message });
-            let damaged = TreeError::Digest {
-                path: path.clone(),
-                expected,
-                actual,
-            };
-            if std::fs::remove_file(&path).is_err() {
-                return Err(damaged);
-            }
-            let fetched = fetch_wheels(network, (&[*selected], homes), &|_, _| {}, trees.reporter);
-            match fetched.map(|mut wheels| wheels.pop()) {
-                Ok(Some(wheel)) => trees.make(&id, wheel.path(), true),
-                Ok(None) => Err(damaged),
-                Err(error) => {
-                    trees.reporter.event(Event::Warning {
-                        message: &error.to_string(),
-                    });
-                    Err(damaged)
-                }
-            }
-        }
-        other => other,
-    }
+/// Fetches wheels and makes a tree of each as soon as it is there. Returns the bytes that were downloaded too.
+fn unpack_as_they_come(pipeline: &Pipeline<'_>) -> Result<(Vec<Tree>, u64), RealiseError> {
+    let (fetched, made) = pipeline.run();
+    let fetched = fetched.map_err(|error| RealiseError::Fetch(Box::new(error)))?;
+    let downloaded = fetched
+        .iter()
+        .filter(|wheel| wheel.evidence() == Evidence::Downloaded)
+        .map(VerifiedWheel::size)
+        .sum();
+    let trees = made.into_iter().flatten().collect::<Result<_, _>>()?;
+    Ok((trees, downloaded))
 }

@@ -136,8 +136,7 @@ impl Project<'_> {
     #[must_use]
     pub fn partial_bytes(&self, missing: &Missing) -> u64 {
         let Ok(cache) = self.config.cache_dir() else { return 0 };
-        let path = cache.join("partial").join(format!("{}.part", missing.digest));
-        std::fs::metadata(path).map_or(0, |meta| meta.len())
+        crate::fetch::arrived_earlier(&cache.join("partial"), &missing.digest.to_string())
     }
 
     /// Brings the wheels of some targets of a lockfile into the cache, whether their trees are in the store or not.

@@ -73,16 +73,21 @@ pub struct Claims {
 impl Claim {
     /// Keeps an object of this name from being collected, whether it is visible already or not.
     pub fn hold(&self, shelf: Shelf, name: &str) -> Result<(), StoreError> {
-        let line = format!("{}/{name}", shelf.folder());
+        self.hold_all(shelf, [name])
+    }
+
+    /// As [`Claim::hold`], for several objects in one step.
+    pub fn hold_all<'a>(&self, shelf: Shelf, names: impl IntoIterator<Item = &'a str>) -> Result<(), StoreError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.1.contains(&line) {
+        let lines = names.into_iter().map(|name| format!("{}/{name}", shelf.folder()));
+        let new: Vec<String> = lines.filter(|line| !held.1.contains(line)).collect();
+        if new.is_empty() {
             return Ok(());
         }
         let _gate = super::open_gate(&self.gate)?;
-        held.0
-            .write_all(format!("{line}\n").as_bytes())
-            .at("write", &self.path)?;
-        held.1.insert(line);
+        let text: String = new.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+        held.0.write_all(text.as_bytes()).at("write", &self.path)?;
+        held.1.extend(new);
         Ok(())
     }
 }

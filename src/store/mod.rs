@@ -240,7 +240,7 @@ impl Store {
     /// Publishes a staged object under `name`. Returns whether this call made it visible; where another process was
     /// first, its object stays and this one is dropped: both were made from the same inputs.
     pub fn commit(&self, mut staging: Staging, shelf: Shelf, name: &str, sync: Sync) -> Result<bool, StoreError> {
-        seal_below(staging.path())?;
+        staging.seal()?;
         checkpoint::reach("store.sealed");
         self.touch(shelf, name)?;
         if sync == Sync::Full {
@@ -273,7 +273,7 @@ impl Store {
     /// Publishes a staged object in the place of a visible one, which is never missing in between and is in the
     /// staging folder afterwards. For an object that is damaged, while processes run in it; the caller holds its guard.
     pub fn replace(&self, staging: &mut Staging, shelf: Shelf, name: &str, sync: Sync) -> Result<(), StoreError> {
-        seal_below(staging.path())?;
+        staging.seal()?;
         checkpoint::reach("store.sealed");
         if sync == Sync::Full {
             self.sync_file_system()?;

@@ -8,6 +8,7 @@
 //! it. So an object of which everything else is lost can be made again.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -54,10 +55,15 @@ fn one_line(path: &str) -> String {
 
 impl CommitRecord {
     fn now(synced: bool, contents: Option<serde_json::Value>) -> Self {
+        // Neither changes while a process lives, and every object of a build is compared with them.
+        static HERE: LazyLock<(String, String)> = LazyLock::new(|| {
+            let boot = one_line("/proc/sys/kernel/random/boot_id");
+            (one_line("/etc/machine-id"), boot)
+        });
         Self {
             schema: SCHEMA,
-            machine: one_line("/etc/machine-id"),
-            boot: one_line("/proc/sys/kernel/random/boot_id"),
+            machine: HERE.0.clone(),
+            boot: HERE.1.clone(),
             synced,
             contents,
         }

@@ -17,6 +17,7 @@ use crate::fsx::{self, PathContext as _};
 #[derive(Debug)]
 pub struct Staging {
     path: Option<PathBuf>,
+    sealed: bool,
     /// What the object is made of, for its commit record.
     pub(super) contents: Option<serde_json::Value>,
     /// Held until the end. After a publication by exchange it is the published folder that is locked, which harms
@@ -53,6 +54,7 @@ impl Store {
         crate::checkpoint::reach("store.staged");
         Ok(Staging {
             path: Some(folder.keep()),
+            sealed: false,
             contents: None,
             _lock: lock,
         })
@@ -83,6 +85,19 @@ impl Staging {
         self.path
             .as_deref()
             .expect("a staging has its folder until it is committed")
+    }
+
+    /// Says that every folder below is read-only already, so that committing need not walk them.
+    pub fn mark_sealed(&mut self) {
+        self.sealed = true;
+    }
+
+    /// Makes every folder below read-only; the folder itself stays writable for the rename.
+    pub(super) fn seal(&self) -> Result<(), StoreError> {
+        if self.sealed {
+            return Ok(());
+        }
+        Ok(super::seal_below(self.path())?)
     }
 
     /// The folder has become visible under another name.

@@ -39,10 +39,14 @@ pub(super) fn entries(manifest: &Manifest) -> Entries {
 /// says the same of every file but bytecode.
 pub(super) fn contradiction(store: &Store, tree: &Tree, manifest: &Manifest) -> Option<&'static str> {
     let root = store.path(Shelf::Wheels, &tree.name).join("root");
-    let mut folder = Folder::of_files(&manifest.files);
-    folder.fold();
+    let folder = Folder::of_files(&manifest.files);
+    let agrees = [Folder::fold, Folder::fold_entirely].into_iter().any(|fold| {
+        let mut folder = folder.clone();
+        fold(&mut folder);
+        folder == tree.facts.root
+    });
     let digest_in_name = tree.name.starts_with(&format!("{}-", tree.facts.wheel.short()));
-    if folder == tree.facts.root && digest_in_name {
+    if agrees && digest_in_name {
         return (recorded(&root, manifest) == Some(false)).then_some("manifest.json");
     }
     Some(if digest_in_name && recorded(&root, manifest) == Some(false) {

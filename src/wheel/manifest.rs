@@ -185,11 +185,24 @@ impl Folder {
         Some(TreeDigest::from_bytes(hasher.finish()))
     }
 
-    /// Drops the content of folders that may become one symlink.
+    /// Drops the content of folders that may become one symlink. Those of an environment's root, and the bytecode of
+    /// modules and packages at the top, keep it: several wheels often share them, and small as they are, reading them
+    /// here is cheaper than reading a whole manifest then.
     pub fn fold(&mut self) {
-        for folder in self.folders.values_mut() {
-            if folder.real {
-                folder.fold();
+        // lib/python3.11/site-packages/<package>/__pycache__
+        self.fold_unless(0, &|depth, name| depth == 0 || (name == "__pycache__" && depth <= 4));
+    }
+
+    /// Drops the content of every folder that may become one symlink, as trees have it that were made before
+    /// [`Folder::fold`] kept some.
+    pub fn fold_entirely(&mut self) {
+        self.fold_unless(0, &|_, _| false);
+    }
+
+    fn fold_unless(&mut self, depth: usize, stays: &dyn Fn(usize, &str) -> bool) {
+        for (name, folder) in &mut self.folders {
+            if folder.real || stays(depth, name) {
+                folder.fold_unless(depth + 1, stays);
             } else {
                 folder.folded = true;
                 folder.files.clear();
@@ -267,11 +280,59 @@ mod tests {
 
     #[test]
     fn folding_keeps_the_digest() {
-        let mut root = Folder::of_files(&sample());
-        let before = root.digest;
-        root.fold();
-        assert_eq!(root.digest, before);
-        assert_eq!(root.content_digest(), before, "computed from folded children");
+        for fold in [Folder::fold, Folder::fold_entirely] {
+            let mut root = Folder::of_files(&sample());
+            let before = root.digest;
+            fold(&mut root);
+            assert_eq!(root.digest, before);
+            assert_eq!(root.content_digest(), before, "computed from folded children");
+        }
+    }
+
+    #[test]
+    fn what_wheels_share_stays_unfolded() {
+        let rows = [
+            row("bin/activate", b"", false, false),
+            row("share/man/x.1", b"", false, false),
+            row("lib/p/site-packages/__pycache__/six.cpython-311.pyc", b"", false, false),
+            row(
+                "lib/p/site-packages/nvidia/__pycache__/__init__.cpython-311.pyc",
+                b"",
+                false,
+                false,
+            ),
+            row(
+                "lib/p/site-packages/nvidia/cublas/__pycache__/__init__.cpython-311.pyc",
+                b"",
+                false,
+                false,
+            ),
+            row(
+                "lib/p/site-packages/nvidia/cublas/lib/libcublas.so.12",
+                b"\x7fELF",
+                false,
+                true,
+            ),
+        ];
+        let folded = |fold: fn(&mut Folder), path: &str| {
+            let mut root = Folder::of_files(&rows);
+            fold(&mut root);
+            path.split('/').fold(&root, |folder, name| &folder.folders[name]).folded
+        };
+        for (path, now, before) in [
+            ("bin", false, true),
+            ("lib/p/site-packages/__pycache__", false, true),
+            ("lib/p/site-packages/nvidia/__pycache__", false, true),
+            ("lib/p/site-packages/nvidia/cublas/__pycache__", true, true),
+            ("lib/p/site-packages/nvidia/cublas/lib", false, false),
+        ] {
+            assert_eq!(
+                (folded(Folder::fold, path), folded(Folder::fold_entirely, path)),
+                (now, before),
+                "{path}"
+            );
+        }
+        assert!(folded(Folder::fold, "share/man"));
     }
 
     /// The exact bytes hashed, so that another program can compute the digest.

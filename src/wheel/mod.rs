@@ -7,5 +7,6 @@ pub mod manifest;
 pub mod metadata;
 pub mod plan;
 pub mod record;
+pub(crate) mod source;
 pub mod unpack;
 mod wheel_file;

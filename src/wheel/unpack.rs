@@ -8,9 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::bulk;
 use crate::digest::FileDigest;
 use crate::fsx::{self, PathContext as _, PathError};
 use crate::relpath::{RelPath, UnsafePath};
@@ -21,6 +24,16 @@ use crate::wheel::manifest::FileRow;
 use crate::wheel::metadata::MetadataError;
 use crate::wheel::plan::{METADATA_MAX, Placement, Plan};
 use crate::wheel::record::{self, RecordError, RowHasher};
+
+/// The threads that write members. There are more than processors, because past the page cache a good part of their
+/// time is waiting for the disk. Where they cannot be started, those of the program's common pool do it.
+static WRITERS: LazyLock<Option<ThreadPool>> =
+    LazyLock::new(|| ThreadPoolBuilder::new().num_threads(threads()).build().ok());
+
+/// How many threads write members.
+pub(super) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from) + 2
+}
 
 /// Why a wheel is refused or could not be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -123,11 +136,14 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
         }
         let mut order: Vec<&Placement<'_>> = self.placements.iter().collect();
         order.sort_by_key(|placement| std::cmp::Reverse(placement.entry.size));
-        let mut files: Vec<FileRow> = order
-            .par_iter()
-            .with_max_len(1)
-            .map(|placement| self.write_member(placement, root))
-            .collect::<Result<_, _>>()?;
+        let write = || -> Result<Vec<FileRow>, UnpackError> {
+            let members = order.par_iter().with_max_len(1);
+            members.map(|placement| self.write_member(placement, root)).collect()
+        };
+        let mut files = match WRITERS.as_ref() {
+            Some(writers) => writers.install(write),
+            None => write(),
+        }?;
         for (path, contents) in &self.scripts {
             files.push(write_new(root, path.clone(), contents, true)?);
         }
@@ -175,12 +191,14 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
         }
         let target = root.join(&placement.path);
         let executable = placement.script || placement.entry.executable;
-        let mut file = create(&target, &placement.path, executable)?;
+        let file = create(&target, &placement.path, executable)?;
+        let mut file = bulk::Writer::new(file, placement.entry.size);
         let mut native = None;
         let digest = self.pour(placement, |bytes| {
             native.get_or_insert_with(|| is_native(bytes));
             Ok(file.write_all(bytes).at("write", &target)?)
         })?;
+        let file = file.finish().at("write", &target)?;
         fsx::stamp(&file).at("set the time of", &target)?;
         let path = placement.path.clone();
         Ok(FileRow {

@@ -8,3 +8,4 @@ mod offline;
 mod preference;
 mod reproducible;
 mod structure;
+mod timings;

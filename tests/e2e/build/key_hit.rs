@@ -1,9 +1,10 @@
 //! The same command again: nothing is fetched, started or written.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use crate::support::world::{World, tree_snapshot};
+use crate::steps::{skip, tool};
+use crate::support::world::{World, text, tree_snapshot};
 
 #[test]
 fn the_second_build_does_nothing_at_all() {
@@ -58,4 +59,41 @@ fn the_second_build_does_nothing_at_all() {
     // The trap is real: an interpreter that nothing is known of is asked, and cannot answer.
     world.delete(&world.cache().join("interpreters"));
     world.flambeau(&["build"]).fails(1);
+}
+
+/// Watched by strace where the machine has it. The bounds are far above what was counted and far below what would be
+/// needed to look at each file of an environment, or to ask an interpreter.
+#[test]
+fn a_key_hit_and_a_flip_start_no_program_and_need_few_system_calls() {
+    let Some(strace) = tool("strace") else {
+        return skip("system calls of a key hit", "this machine has no strace");
+    };
+    let world = World::new();
+    let Some(python) = world.any_python() else { return };
+    world.offer_python(&python);
+    let first = world.build(&["--backend", "cuda"]);
+    symlink(strace, world.path("tools/strace")).expect("the name is free");
+    let log = world.path("strace.log");
+    let traced = |arguments: &[&str]| {
+        let mut command = world.command(world.path("tools/strace"));
+        command.args(["-f", "-qq", "-o"]).arg(&log);
+        command.arg(env!("CARGO_BIN_EXE_flambeau")).args(arguments);
+        let output = world.run(command);
+        (output, fs::read_to_string(&log).unwrap_or_default())
+    };
+    if !traced(&["--version"]).0.status.success() {
+        return skip("system calls of a key hit", "strace cannot trace here");
+    }
+    for arguments in [&["build", "--backend", "cuda"][..], &["activate", text(&first, "key")]] {
+        let (output, calls) = traced(arguments);
+        output.ok();
+        let count = |name: &str| calls.lines().filter(|line| line.contains(name)).count();
+        assert_eq!(count(" execve("), 1, "{arguments:?}: flambeau itself\n{calls}");
+        assert_eq!(
+            (count("AF_INET"), count("sync(") + count("syncfs(")),
+            (0, 0),
+            "{arguments:?}\n{calls}"
+        );
+        assert!(calls.lines().count() < 1500, "{arguments:?}: {}", calls.lines().count());
+    }
 }

@@ -1,0 +1,376 @@
+//! Large files past the page cache.
+//!
+//! Filling fresh page cache is what writing costs, on virtual machines above all: 1 GB written buffered took 3.4 s of
+//! system time where the same with `O_DIRECT` took 0.2 s (ext4, two cores, Linux 6.18). Wheels and their large members
+//! are written once and read much later, so nothing is lost by not keeping them in memory.
+//!
+//! Owns: aligned memory, positioned writes and reads of which the aligned middle goes directly and the rest through
+//! the cache. Where the file system refuses `O_DIRECT`, everything goes through the cache and nothing else changes.
+//! Source: open(2) on `O_DIRECT`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Offsets, lengths and memory of direct operations are multiples of this: no disk has larger logical blocks.
+pub const ALIGN: usize = 4096;
+
+/// Files below this size gain nothing: opening them twice costs more than the copy.
+pub const LARGE: u64 = 4 << 20;
+
+/// Sequential files are written and read in blocks of this size.
+const BLOCK: usize = 1 << 20;
+
+/// Memory of a fixed length that starts at a multiple of [`ALIGN`].
+#[derive(Debug)]
+pub struct Block {
+    memory: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl Block {
+    /// `len` zero bytes.
+    #[must_use]
+    pub fn new(len: usize) -> Self {
+        let memory = vec![0; len + ALIGN];
+        // `align_offset` may decline; unaligned memory is only slower, since the kernel refuses it and we fall back.
+        let start = memory.as_ptr().align_offset(ALIGN).min(ALIGN);
+        Self { memory, start, len }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.memory[self.start..self.start + self.len]
+    }
+
+    /// The bytes, to be filled.
+    #[must_use]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + self.len]
+    }
+}
+
+/// An open file with a second, direct way to its bytes.
+#[derive(Debug)]
+pub struct BulkFile {
+    plain: File,
+    direct: Option<File>,
+    /// Whether the direct way has failed, so that it is not tried for every block.
+    refused: AtomicBool,
+}
+
+impl BulkFile {
+    /// Adds the direct way to the file that is open as `plain` (for reading and writing) and stands at `path`. Where
+    /// `path` leads elsewhere by now, or cannot be opened so, there is only the plain way.
+    #[must_use]
+    pub fn new(plain: File, path: &Path, writable: bool) -> Self {
+        let direct = open_direct(path, writable).filter(|direct| is_same(&plain, direct));
+        Self {
+            plain,
+            direct,
+            refused: AtomicBool::new(false),
+        }
+    }
+
+    /// The file without a direct way.
+    #[must_use]
+    pub fn plain_only(plain: File) -> Self {
+        Self {
+            plain,
+            direct: None,
+            refused: AtomicBool::new(false),
+        }
+    }
+
+    /// The plain way.
+    #[must_use]
+    pub fn plain(&self) -> &File {
+        &self.plain
+    }
+
+    fn direct(&self) -> Option<&File> {
+        self.direct.as_ref().filter(|_| !self.refused.load(Ordering::Relaxed))
+    }
+
+    /// Writes all of `bytes` at `offset`. Directly as far as memory, offset and length are aligned.
+    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut done = 0;
+        if let Some(direct) = self.direct().filter(|_| offset.is_multiple_of(ALIGN as u64)) {
+            let whole = bytes.len() - bytes.len() % ALIGN;
+            while done < whole {
+                match direct.write_at(&bytes[done..whole], offset + done as u64) {
+                    Ok(count) if count > 0 && count.is_multiple_of(ALIGN) => done += count,
+                    // A short write in the middle of a block: the rest goes the plain way.
+                    Ok(count) => {
+                        done += count;
+                        break;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                        self.refused.store(true, Ordering::Relaxed);
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        self.plain.write_all_at(&bytes[done..], offset + done as u64)
+    }
+
+    /// Fills `bytes` from `offset` on. Directly as far as memory, offset and length are aligned.
+    pub fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        let mut done = 0;
+        if let Some(direct) = self.direct().filter(|_| offset.is_multiple_of(ALIGN as u64)) {
+            let whole = bytes.len() - bytes.len() % ALIGN;
+            while done < whole {
+                match direct.read_at(&mut bytes[done..whole], offset + done as u64) {
+                    Ok(count) if count > 0 && count.is_multiple_of(ALIGN) => done += count,
+                    Ok(count) => {
+                        done += count;
+                        break;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                        self.refused.store(true, Ordering::Relaxed);
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        self.plain.read_exact_at(&mut bytes[done..], offset + done as u64)
+    }
+}
+
+/// Writes a new file front to back, directly as far as it can be. What is written counts once [`Writer::finish`] was
+/// called.
+#[derive(Debug)]
+pub struct Writer {
+    file: File,
+    /// None where the file is written the plain way, from the start or since the file system refused.
+    block: Option<Block>,
+    filled: usize,
+}
+
+impl Writer {
+    /// Wraps an empty file that nobody else writes. Files that will be smaller than [`LARGE`] are written the plain
+    /// way.
+    #[must_use]
+    pub fn new(file: File, size: u64) -> Self {
+        let block = (size >= LARGE && set_direct(&file, true)).then(|| Block::new(BLOCK));
+        Self { file, block, filled: 0 }
+    }
+
+    /// Writes what is left and returns the file, for its time to be set.
+    pub fn finish(mut self) -> io::Result<File> {
+        if let Some(block) = self.block.take() {
+            // No more than a block, of which the end is hardly ever aligned.
+            set_direct(&self.file, false);
+            self.file.write_all(&block.bytes()[..self.filled])?;
+        }
+        Ok(self.file)
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(block) = &mut self.block else {
+            return self.file.write(bytes);
+        };
+        let count = bytes.len().min(BLOCK - self.filled);
+        block.bytes_mut()[self.filled..self.filled + count].copy_from_slice(&bytes[..count]);
+        self.filled += count;
+        if self.filled == BLOCK {
+            let mut written = 0;
+            while written < BLOCK {
+                match self.file.write(&block.bytes()[written..]) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(more) => written += more,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    // The file system took the flag and refuses the deed.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput && set_direct(&self.file, false) => {
+                        self.file.write_all(&block.bytes()[written..])?;
+                        self.block = None;
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            self.filled = 0;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads a file front to back for [`Read`], directly as far as it can be.
+#[derive(Debug)]
+pub struct Reader {
+    file: BulkFile,
+    len: u64,
+    at: u64,
+    block: Block,
+    filled: std::ops::Range<usize>,
+}
+
+impl Reader {
+    /// Opens `path`. Small files are read the plain way.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let plain = File::open(path)?;
+        let len = plain.metadata()?.len();
+        let (file, block) = if len >= LARGE {
+            (BulkFile::new(plain, path, false), Block::new(BLOCK))
+        } else {
+            (BulkFile::plain_only(plain), Block::new(1 << 16))
+        };
+        Ok(Self {
+            file,
+            len,
+            at: 0,
+            block,
+            filled: 0..0,
+        })
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.filled.is_empty() {
+            let room = self.block.bytes().len() as u64;
+            let count = usize::try_from(room.min(self.len - self.at)).unwrap_or(0);
+            self.file.read_exact_at(&mut self.block.bytes_mut()[..count], self.at)?;
+            self.at += count as u64;
+            self.filled = 0..count;
+        }
+        let count = buffer.len().min(self.filled.len());
+        let start = self.filled.start;
+        buffer[..count].copy_from_slice(&self.block.bytes()[start..start + count]);
+        self.filled.start += count;
+        Ok(count)
+    }
+}
+
+/// Turns the direct way of an open file on or off; says whether that worked.
+#[cfg(target_os = "linux")]
+fn set_direct(file: &File, on: bool) -> bool {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    fcntl_getfl(file)
+        .map(|flags| {
+            if on {
+                flags | OFlags::DIRECT
+            } else {
+                flags - OFlags::DIRECT
+            }
+        })
+        .is_ok_and(|flags| fcntl_setfl(file, flags).is_ok())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_direct(_file: &File, _on: bool) -> bool {
+    false
+}
+
+#[cfg(target_os = "linux")]
+fn open_direct(path: &Path, writable: bool) -> Option<File> {
+    let flags = rustix::fs::OFlags::DIRECT | rustix::fs::OFlags::NOFOLLOW;
+    let mut options = OpenOptions::new();
+    options.read(true).write(writable);
+    options.custom_flags(i32::try_from(flags.bits()).ok()?).open(path).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_direct(_path: &Path, _writable: bool) -> Option<File> {
+    None
+}
+
+fn is_same(one: &File, other: &File) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino())).ok();
+    identity(one).is_some() && identity(one) == identity(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_back_from_aligned_and_unaligned_places() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let open = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        let file = BulkFile::new(open.expect("created"), &path, true);
+        let mut block = Block::new(3 * ALIGN);
+        assert!((block.bytes().as_ptr() as usize).is_multiple_of(ALIGN));
+        for (at, byte) in block.bytes_mut().iter_mut().enumerate() {
+            *byte = u8::try_from(at % 251).expect("small");
+        }
+        let mut expected = vec![0; 10 * ALIGN];
+        for (offset, len) in [
+            (4 * ALIGN, 3 * ALIGN),
+            (0, ALIGN + 17),
+            (2 * ALIGN - 5, 9),
+            (8 * ALIGN, 2 * ALIGN),
+        ] {
+            file.write_all_at(&block.bytes()[..len], offset as u64)
+                .expect("written");
+            expected[offset..offset + len].copy_from_slice(&block.bytes()[..len]);
+        }
+        assert_eq!(std::fs::read(&path).expect("readable"), expected);
+        for (offset, len) in [(0, 3 * ALIGN), (ALIGN, 100), (7, 3 * ALIGN - 7), (8 * ALIGN, 2 * ALIGN)] {
+            let bytes = &mut block.bytes_mut()[..len];
+            file.read_exact_at(bytes, offset as u64).expect("read");
+            assert_eq!(bytes, &expected[offset..offset + len], "{offset}");
+        }
+        let beyond = file.read_exact_at(&mut block.bytes_mut()[..ALIGN], 10 * ALIGN as u64);
+        assert_eq!(beyond.expect_err("too few").kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn sequential_files_have_what_was_written_whatever_their_length() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let contents: Vec<u8> = (0..3 * BLOCK + 17)
+            .map(|n| u8::try_from(n % 253).expect("small"))
+            .collect();
+        for len in [0, 1, ALIGN, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 3 * BLOCK + 17] {
+            // Both ways, whatever the length: what is announced is only a hint.
+            for announced in [0, LARGE] {
+                let path = folder.path().join(format!("{len}-{announced}"));
+                let mut writer = Writer::new(File::create(&path).expect("created"), announced);
+                for piece in contents[..len].chunks(70_001) {
+                    writer.write_all(piece).expect("written");
+                }
+                drop(writer.finish().expect("finished"));
+                assert_eq!(std::fs::read(&path).expect("readable"), &contents[..len], "{len}");
+            }
+        }
+        let path = folder.path().join("large");
+        let large = contents.repeat(2);
+        std::fs::write(&path, &large).expect("written");
+        let mut read = Vec::new();
+        Reader::open(&path)
+            .expect("opened")
+            .read_to_end(&mut read)
+            .expect("read");
+        assert_eq!(read, large);
+    }
+
+    #[test]
+    fn another_file_at_the_path_is_never_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, moved) = (folder.path().join("file"), folder.path().join("moved"));
+        let open = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        std::fs::rename(&path, &moved).expect("moved");
+        std::fs::write(&path, "another").expect("written");
+        let file = BulkFile::new(open.expect("created"), &path, true);
+        file.write_all_at(Block::new(ALIGN).bytes(), 0).expect("written");
+        assert_eq!(std::fs::read(&path).expect("there"), b"another");
+        assert_eq!(std::fs::metadata(&moved).expect("there").len(), ALIGN as u64);
+    }
+}

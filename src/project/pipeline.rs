@@ -1,0 +1,210 @@
+//! Trees beside the network: wheels are unpacked while others arrive, and compiled while others are unpacked.
+//!
+//! Of the wheels that are there, the largest is taken first: it keeps the compilers busy longest, and one that is begun
+//! last is waited for alone. Unpacking hands over to compiling, so that neither waits for the other.
+
+use std::collections::BinaryHeap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::homes::Homes;
+use super::network::Network;
+use super::realise::{fetch_wheels, wheel_id};
+use crate::env::tree::{Made, Staged, Tree, TreeError, Trees};
+use crate::fetch::{self, Evidence, VerifiedWheel};
+use crate::lockfile::Selected;
+use crate::progress::Event;
+
+/// So many trees may wait for their bytecode at a time; a thread that waits costs nothing else.
+const FINISHERS: usize = 4;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Work of which the largest piece is taken first.
+struct Pile {
+    state: Mutex<State>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Size, and place among the wheels.
+    waiting: BinaryHeap<(u64, usize)>,
+    closed: bool,
+}
+
+impl Pile {
+    fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            news: Condvar::new(),
+        }
+    }
+
+    fn push(&self, size: u64, at: usize) {
+        lock(&self.state).waiting.push((size, at));
+        self.news.notify_one();
+    }
+
+    /// Nothing more comes.
+    fn close(&self) {
+        lock(&self.state).closed = true;
+        self.news.notify_all();
+    }
+
+    /// The largest piece; waits for one, unless nothing more comes.
+    fn pop(&self) -> Option<usize> {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some((_, at)) = state.waiting.pop() {
+                return Some(at);
+            }
+            if state.closed {
+                return None;
+            }
+            state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Closes the pile when the fetching ends, be it by a panic: whoever waits for work would wait for ever.
+struct Closing<'a>(&'a Pile);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// What a build makes trees of, and with.
+pub(super) struct Pipeline<'a> {
+    pub(super) network: &'a Network,
+    pub(super) wheels: &'a [Selected<'a>],
+    pub(super) homes: &'a Homes,
+    pub(super) trees: &'a Trees<'a>,
+    /// How many wheels are unpacked at a time.
+    pub(super) workers: usize,
+}
+
+/// What became of one wheel.
+type Outcome = Option<Result<Tree, TreeError>>;
+
+impl Pipeline<'_> {
+    /// Fetches the wheels and makes their trees. Returns what was fetched, and a tree or failure for each wheel that was.
+    pub(super) fn run(&self) -> (Result<Vec<VerifiedWheel>, fetch::Error>, Vec<Outcome>) {
+        let pile = Pile::new();
+        let there: Mutex<Vec<Option<VerifiedWheel>>> = Mutex::new(vec![None; self.wheels.len()]);
+        let made: Mutex<Vec<Outcome>> = Mutex::new(self.wheels.iter().map(|_| None).collect());
+        let (staged, finishing): (Sender<(usize, Staged)>, Receiver<_>) = channel();
+        let finishing = Mutex::new(finishing);
+        let fetched = std::thread::scope(|scope| {
+            for _ in 0..self.workers {
+                let staged = staged.clone();
+                let (pile, there, made) = (&pile, &there, &made);
+                scope.spawn(move || {
+                    while let Some(at) = pile.pop() {
+                        let Some(wheel) = lock(there)[at].take() else { continue };
+                        let outcome = match self.unpack(at, &wheel) {
+                            Ok(Made::Staged(tree)) => {
+                                // Finishers live until the last sender is gone, so nothing is ever refused.
+                                staged.send((at, *tree)).ok();
+                                continue;
+                            }
+                            Ok(Made::Visible(tree)) => Ok(*tree),
+                            Err(error) => Err(error),
+                        };
+                        lock(made)[at] = Some(outcome);
+                    }
+                });
+            }
+            drop(staged);
+            for _ in 0..FINISHERS {
+                scope.spawn(|| {
+                    loop {
+                        let next = lock(&finishing).recv();
+                        let Ok((at, tree)) = next else { return };
+                        let outcome = self.trees.finish(&wheel_id(&self.wheels[at]), tree);
+                        lock(&made)[at] = Some(outcome);
+                    }
+                });
+            }
+            let _closing = Closing(&pile);
+            let ready = |at: usize, wheel: &VerifiedWheel| {
+                lock(&there)[at] = Some(wheel.clone());
+                pile.push(wheel.size(), at);
+            };
+            fetch_wheels(self.network, (self.wheels, self.homes), &ready, self.trees.reporter)
+        });
+        (fetched, made.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A cached wheel that rotted is fetched again, once, where the network may be used.
+    fn unpack(&self, at: usize, wheel: &VerifiedWheel) -> Result<Made, TreeError> {
+        let (selected, trees) = (&self.wheels[at], self.trees);
+        let id = wheel_id(selected);
+        let hashed = wheel.evidence() == Evidence::Downloaded;
+        match trees.unpack_for(&id, wheel.path(), hashed) {
+            Err(TreeError::Digest { path, expected, actual }) if !hashed && !self.network.http.is_offline() => {
+                let message = format!(
+                    "the cached wheel {} is damaged (its digest is {actual}); fetching it again",
+                    path.display()
+                );
+                trees.reporter.event(Event::Warning { message: &message });
+                let damaged = TreeError::Digest {
+                    path: path.clone(),
+                    expected,
+                    actual,
+                };
+                if std::fs::remove_file(&path).is_err() {
+                    return Err(damaged);
+                }
+                let again = fetch_wheels(self.network, (&[*selected], self.homes), &|_, _| {}, trees.reporter);
+                match again.map(|mut wheels| wheels.pop()) {
+                    Ok(Some(wheel)) => trees.unpack_for(&id, wheel.path(), true),
+                    Ok(None) => Err(damaged),
+                    Err(error) => {
+                        trees.reporter.event(Event::Warning {
+                            message: &error.to_string(),
+                        });
+                        Err(damaged)
+                    }
+                }
+            }
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_piece_is_taken_first_and_nothing_is_lost_when_the_pile_closes() {
+        let pile = Pile::new();
+        for (at, size) in [3, 9, 1].into_iter().enumerate() {
+            pile.push(size, at);
+        }
+        assert_eq!(pile.pop(), Some(1));
+        drop(Closing(&pile));
+        assert_eq!((pile.pop(), pile.pop(), pile.pop()), (Some(0), Some(2), None));
+    }
+
+    #[test]
+    fn whoever_waits_gets_what_comes_later() {
+        let pile = Pile::new();
+        let taken: Vec<usize> = std::thread::scope(|scope| {
+            let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| pile.pop())).collect();
+            pile.push(1, 7);
+            pile.push(2, 8);
+            pile.close();
+            waiting
+                .into_iter()
+                .filter_map(|thread| thread.join().expect("ended"))
+                .collect()
+        });
+        assert_eq!(taken.iter().sum::<usize>(), 15);
+    }
+}
