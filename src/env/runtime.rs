@@ -18,7 +18,11 @@ pub const NAME: &str = "flambeau-runtime";
 
 /// The line that Python runs at every start. Its name sorts before those of packages, whose lines then already see the
 /// resolved environment.
-const HOOK_LINE: &str = "import _flambeau; _flambeau.pin()\n";
+///
+/// Root may write where modes forbid it, and bytecode of another optimisation level would get into the wheel trees, the
+/// hook's own first; so Python writes none as root.
+const HOOK_LINE: &str =
+    "import os, sys; sys.dont_write_bytecode |= os.geteuid() == 0; import _flambeau; _flambeau.pin()\n";
 
 /// Path below the prefix and contents; `{site}` is site-packages.
 const FILES: &[(&str, &str)] = &[

@@ -57,7 +57,7 @@ class Machine:
         return done.stdout.strip(), time.perf_counter() - start
 
     def remove(self):
-        subprocess.run(["chmod", "-R", "u+w", self.root], check=True)
+        subprocess.run(["find", self.root, "-type", "d", "-exec", "chmod", "u+w", "{}", "+"], check=True)
         shutil.rmtree(self.root)
 
 
@@ -147,7 +147,7 @@ def main():
     command += ["--channel", arguments.channel, "--python", arguments.python, "--split", arguments.split]
     code = subprocess.run(command, check=False).returncode
     if not arguments.folder:
-        subprocess.run(["chmod", "-R", "u+w", root], check=True)
+        subprocess.run(["find", root, "-type", "d", "-exec", "chmod", "u+w", "{}", "+"], check=True)
         shutil.rmtree(root)
     return code
 

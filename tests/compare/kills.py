@@ -133,6 +133,13 @@ class Runs:
                 self.expect(cached.stat().st_size == path.stat().st_size, f"{cached} is cut short")
 
 
+def delete(folder):
+    """Folders are read-only. So are files, whose inodes trees share: their modes stay."""
+    if folder.exists():
+        subprocess.run(["find", str(folder), "-type", "d", "-exec", "chmod", "u+w", "{}", "+"], check=True)
+        shutil.rmtree(folder)
+
+
 def project_at(path):
     shutil.rmtree(path, ignore_errors=True)
     (path / "lockfiles").mkdir(parents=True)
@@ -154,8 +161,7 @@ def warm(runs, options, wheels):
         """Only the trees are left."""
         project_at(place[0])
         if environment.exists():
-            subprocess.run(["chmod", "-R", "u+w", str(environment)], check=True)
-            shutil.rmtree(environment)
+            delete(environment)
 
     forget()
     began = time.monotonic()
@@ -184,8 +190,7 @@ def cold(runs, options, wheels, wanted, url):
     target, rounds = runs.kills + options.cold, 0
     while runs.kills < target:
         for folder in place:
-            subprocess.run(["chmod", "-R", "u+w", str(folder)], check=False, stderr=subprocess.DEVNULL)
-            shutil.rmtree(folder, ignore_errors=True)
+            delete(folder)
         project_at(place[0])
         while runs.kills < target and runs.kill(place, options.cold_limit, *build):
             runs.look(place, wheels)

@@ -291,6 +291,24 @@ fn f21_an_edit_of_a_shared_inode_names_every_environment() {
     }
 }
 
+/// Root too: modes do not keep it from writing bytecode of another optimisation level beside the modules.
+#[test]
+fn f23_importing_everything_leaves_everything_as_it_was() {
+    let Some(world) = built() else { return };
+    let program = "import pkgutil, sysconfig, importlib, tempfile, pathlib, sys\n\
+                   for module in pkgutil.walk_packages([sysconfig.get_paths()['purelib']], onerror=lambda name: None):\n\
+                   \x20   try: importlib.import_module(module.name)\n\
+                   \x20   except Exception: pass\n\
+                   import torch, torchvision, filelock\n\
+                   print(torch.answer())";
+    for options in [&[][..], &["-O"], &["-OO"]] {
+        let output = world.venv_python(&[options, &["-c", program]].concat()).ok();
+        assert_eq!(output.text(), "0", "{options:?}");
+        world.flambeau(&["verify"]).ok();
+    }
+    assert_eq!(world.flambeau_json("verify", &["--all"])["intact"], true);
+}
+
 #[test]
 fn f22_what_pip_puts_into_an_environment_is_found_and_status_says_so() {
     let Some(world) = built() else { return };
