@@ -126,7 +126,7 @@ class Runs:
             self.expect((link / "environment_state.json").is_file(), f"{link} leads to nothing whole")
         if (store / "VERSION").exists():
             verified = self.run(place, "verify", "--all", "--quick")
-            self.expect(verified.returncode == 0, f"verify --all --quick: {verified.stdout}{verified.stderr}")
+            self.expect(verified.returncode == 0, f"verify --all --quick: {verified.stdout[:2000]}{verified.stderr}")
         for name, path in wheels.items():
             cached = cache / "wheels" / path.parent.name / name
             if cached.exists():
@@ -206,7 +206,7 @@ def cold(runs, options, wheels, wanted, url):
 
 def finish(runs, place):
     verified = runs.run(place, "verify", "--all")
-    runs.expect(verified.returncode == 0, f"verify --all: {verified.stdout}{verified.stderr}")
+    runs.expect(verified.returncode == 0, f"verify --all: {verified.stdout[:2000]}{verified.stderr}")
     code = "import torch, torchvision; print(torch.__version__, torch.rand(2, 2).sum().item() >= 0)"
     imported = subprocess.run([place[0] / ".venv/bin/python", "-c", code], capture_output=True, text=True, check=False)
     runs.expect(imported.returncode == 0, f"import torch: {imported.stderr}")
