@@ -236,6 +236,7 @@ def main():
           f" {len(runs.failures)} failures, {time.monotonic() - began:.0f} s", flush=True)
     Index.wheels = wheels
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index)
+    server.handle_error = lambda *_: None  # A client that was killed.
     threading.Thread(target=server.serve_forever, daemon=True).start()
     before, checks, failures, began = runs.kills, runs.checks, len(runs.failures), time.monotonic()
     if options.cold:
