@@ -96,52 +96,47 @@ impl BulkFile {
         self.direct.as_ref().filter(|_| !self.refused.load(Ordering::Relaxed))
     }
 
-    /// Writes all of `bytes` at `offset`. Directly as far as memory, offset and length are aligned.
-    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    /// Moves whole blocks of `length` bytes at `offset` directly, by `step` (the file, what is done, the length of the
+    /// whole blocks), and returns how many bytes that were: none where memory, offset or file system are not fit for it.
+    fn directly(
+        &self,
+        (offset, length): (u64, usize),
+        mut step: impl FnMut(&File, usize, usize) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let mut done = 0;
-        if let Some(direct) = self.direct().filter(|_| offset.is_multiple_of(ALIGN as u64)) {
-            let whole = bytes.len() - bytes.len() % ALIGN;
-            while done < whole {
-                match direct.write_at(&bytes[done..whole], offset + done as u64) {
-                    Ok(count) if count > 0 && count.is_multiple_of(ALIGN) => done += count,
-                    // A short write in the middle of a block: the rest goes the plain way.
-                    Ok(count) => {
-                        done += count;
-                        break;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                        self.refused.store(true, Ordering::Relaxed);
-                        break;
-                    }
-                    Err(error) => return Err(error),
+        let Some(direct) = self.direct().filter(|_| offset.is_multiple_of(ALIGN as u64)) else {
+            return Ok(done);
+        };
+        let whole = length - length % ALIGN;
+        while done < whole {
+            match step(direct, done, whole) {
+                Ok(count) if count > 0 && count.is_multiple_of(ALIGN) => done += count,
+                // It ended in the middle of a block: the rest goes the plain way.
+                Ok(count) => return Ok(done + count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    self.refused.store(true, Ordering::Relaxed);
+                    break;
                 }
+                Err(error) => return Err(error),
             }
         }
+        Ok(done)
+    }
+
+    /// Writes all of `bytes` at `offset`. Directly as far as memory, offset and length are aligned.
+    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let done = self.directly((offset, bytes.len()), |direct, done, whole| {
+            direct.write_at(&bytes[done..whole], offset + done as u64)
+        })?;
         self.plain.write_all_at(&bytes[done..], offset + done as u64)
     }
 
     /// Fills `bytes` from `offset` on. Directly as far as memory, offset and length are aligned.
     pub fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        let mut done = 0;
-        if let Some(direct) = self.direct().filter(|_| offset.is_multiple_of(ALIGN as u64)) {
-            let whole = bytes.len() - bytes.len() % ALIGN;
-            while done < whole {
-                match direct.read_at(&mut bytes[done..whole], offset + done as u64) {
-                    Ok(count) if count > 0 && count.is_multiple_of(ALIGN) => done += count,
-                    Ok(count) => {
-                        done += count;
-                        break;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                        self.refused.store(true, Ordering::Relaxed);
-                        break;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        }
+        let done = self.directly((offset, bytes.len()), |direct, done, whole| {
+            direct.read_at(&mut bytes[done..whole], offset + done as u64)
+        })?;
         self.plain.read_exact_at(&mut bytes[done..], offset + done as u64)
     }
 }

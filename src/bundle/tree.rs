@@ -14,7 +14,7 @@ use crate::pep::PackageName;
 use crate::progress::Reporter;
 use crate::relpath::RelPath;
 use crate::store::{Claim, Shelf, Store, Sync};
-use crate::wheel::manifest::{Facts, FileRow, Folder, Manifest, SCHEMA};
+use crate::wheel::manifest::{Facts, FileRow, Manifest, SCHEMA};
 
 /// Where trees go.
 pub(super) struct Shelves<'a> {
@@ -49,9 +49,7 @@ impl BundledTree {
         if !read.files.is_sorted_by(|one, other| one.path < other.path) {
             return Err(refuse("its files are not sorted".to_owned()));
         }
-        let mut root = Folder::of_files(&read.files);
-        root.fold();
-        if root != stated.root {
+        if !stated.root.is_folded_of(&read.files) {
             return Err(refuse("its facts are not those of its files".to_owned()));
         }
         let package: Result<PackageName, _> = stated.name.parse();

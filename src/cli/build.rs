@@ -227,21 +227,27 @@ pub(super) fn kept(
     Ok(project.keep_held(in_the_way)?)
 }
 
-fn report_kept(kept: &Activated, started: Instant, context: &Context<'_>) {
-    let (state, number) = (&kept.state, kept.generation.number);
-    context.ui.note(&format!(
-        "generation {number} was chosen and is kept until a flag, the requirements or the lockfile change"
-    ));
-    let text = format!(
-        "already built: {} packages, {}, Python {} ({} on channel {})\n  key  {}\n  path {}\nactive as .venv (generation {number})",
+/// What an environment is, for people.
+fn about(state: &crate::env::state::EnvironmentState, path: &std::path::Path) -> String {
+    format!(
+        "{} packages, {}, Python {} ({} on channel {})\n  key  {}\n  path {}",
         state.installed_packages.len(),
         human_bytes(state.size_bytes),
         state.python_version,
         state.installed_backend,
         state.channel,
         state.environment_key,
-        kept.path.display(),
-    );
+        path.display(),
+    )
+}
+
+fn report_kept(kept: &Activated, started: Instant, context: &Context<'_>) {
+    let (state, number) = (&kept.state, kept.generation.number);
+    context.ui.note(&format!(
+        "generation {number} was chosen and is kept until a flag, the requirements or the lockfile change"
+    ));
+    let about = about(state, &kept.path);
+    let text = format!("already built: {about}\nactive as .venv (generation {number})");
     context
         .ui
         .result(&EnvironmentDocument::of_activated(kept, started), &text);
@@ -397,14 +403,8 @@ fn report(built: &Built, started: Instant, context: &Context<'_>) {
         None => "not activated".to_owned(),
     };
     let text = format!(
-        "{verb} in {seconds:.2} s: {} packages, {}, Python {} ({} on channel {})\n  key  {}\n  path {}\n{activation}",
-        state.installed_packages.len(),
-        human_bytes(state.size_bytes),
-        state.python_version,
-        state.installed_backend,
-        state.channel,
-        state.environment_key,
-        realised.path.display(),
+        "{verb} in {seconds:.2} s: {}\n{activation}",
+        about(state, &realised.path)
     );
     context.ui.result(&document, &text);
 }

@@ -13,7 +13,6 @@ use crate::backend::Channel;
 use crate::digest::WheelDigest;
 use crate::error::{Failure, Kind};
 use crate::fetch::{self, Missing};
-use crate::fsx::PathError;
 use crate::project::realise::RealiseError;
 use crate::project::warm::Damaged;
 use crate::ui::human_bytes;
@@ -155,13 +154,8 @@ fn check(args: &FetchArgs, document: &Document, context: &Context<'_>) -> Result
             one.path.display(),
             one.actual
         ));
-        std::fs::remove_file(&one.path).map_err(|source| PathError {
-            action: "remove",
-            path: one.path.clone(),
-            source,
-        })?;
     }
-    Ok(())
+    Ok(context.project().drop_damaged(damaged)?)
 }
 
 /// What would be fetched, and how large it is.

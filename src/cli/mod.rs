@@ -194,7 +194,7 @@ enum Command {
     /// Run a command in the wanted environment, building it first if needed
     Run(run::RunArgs),
     /// Start a shell in the wanted environment, building it first if needed
-    Shell(run::ShellArgs),
+    Shell(run::InsideArgs),
 }
 
 impl Command {
@@ -224,7 +224,7 @@ impl Command {
             Self::Fetch(args) => Some(args.selection.choice()),
             Self::Build(args) => Some(args.choice.clone()),
             Self::Export(args) => Some(args.selection.choice()),
-            Self::Run(args) => Some(args.choice.clone()),
+            Self::Run(args) => Some(args.inside.choice.clone()),
             Self::Shell(args) => Some(args.choice.clone()),
         }
     }

@@ -13,9 +13,9 @@ use super::{Context, VerbResult};
 use crate::error::Failure;
 use crate::project::activate::InTheWay;
 
-/// Arguments of `run`.
+/// What both verbs take: the arguments of `shell`.
 #[derive(Debug, Args)]
-pub(super) struct RunArgs {
+pub(super) struct InsideArgs {
     #[command(flatten)]
     pub(super) choice: ChoiceArgs,
     /// Put a folder on sys.path, before the environment's packages
@@ -27,6 +27,13 @@ pub(super) struct RunArgs {
     /// Leave out the variables that hide GPUs the wheels do not run on [env: FLAMBEAU_NO_GPU_ENV]
     #[arg(long)]
     no_gpu_env: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) inside: InsideArgs,
     /// The command and its arguments
     #[arg(
         trailing_var_arg = true,
@@ -37,36 +44,20 @@ pub(super) struct RunArgs {
     command: Vec<OsString>,
 }
 
-/// Arguments of `shell`.
-#[derive(Debug, Args)]
-pub(super) struct ShellArgs {
-    #[command(flatten)]
-    pub(super) choice: ChoiceArgs,
-    /// Put a folder on sys.path, before the environment's packages
-    #[arg(long, value_name = "DIR")]
-    overlay: Vec<PathBuf>,
-    /// Never write the lockfile; a missing or stale one is an error
-    #[arg(long)]
-    locked: bool,
-    /// Leave out the variables that hide GPUs the wheels do not run on [env: FLAMBEAU_NO_GPU_ENV]
-    #[arg(long)]
-    no_gpu_env: bool,
-}
-
 pub(super) fn run(args: &RunArgs, context: &Context<'_>) -> VerbResult {
-    let environment = wanted(&args.choice, args.locked, context)?;
+    let environment = wanted(&args.inside, context)?;
     let Some((program, rest)) = args.command.split_first() else {
         return Ok(std::process::ExitCode::SUCCESS);
     };
-    let mut command = command_in(&environment, program, (&args.overlay, args.no_gpu_env), context)?;
+    let mut command = command_in(&environment, program, &args.inside, context)?;
     command.args(rest);
     replace_with(command, program, "the command must be in the environment or on PATH")
 }
 
-pub(super) fn shell(args: &ShellArgs, context: &Context<'_>) -> VerbResult {
-    let environment = wanted(&args.choice, args.locked, context)?;
+pub(super) fn shell(args: &InsideArgs, context: &Context<'_>) -> VerbResult {
+    let environment = wanted(args, context)?;
     let shell = context.vars.os("SHELL").unwrap_or(OsStr::new("/bin/sh"));
-    let mut command = command_in(&environment, shell, (&args.overlay, args.no_gpu_env), context)?;
+    let mut command = command_in(&environment, shell, args, context)?;
     let name = context.config.project.file_name().unwrap_or_default();
     let mut prompt = OsString::from("(");
     prompt.push(name);
@@ -84,11 +75,13 @@ pub(super) fn shell(args: &ShellArgs, context: &Context<'_>) -> VerbResult {
 
 /// The wanted environment, built and activated first where that is needed. The environment itself and not `.venv`:
 /// whatever is flipped from now on, the command stays in it.
-fn wanted(choice: &ChoiceArgs, locked: bool, context: &Context<'_>) -> Result<PathBuf, Failure> {
-    if !locked && let Some(kept) = super::build::kept(choice, context, InTheWay::Refuse)? {
+fn wanted(args: &InsideArgs, context: &Context<'_>) -> Result<PathBuf, Failure> {
+    if !args.locked
+        && let Some(kept) = super::build::kept(&args.choice, context, InTheWay::Refuse)?
+    {
         return Ok(kept.path);
     }
-    let plan = super::build::plan(context, locked)?;
+    let plan = super::build::plan(context, args.locked)?;
     let options = super::build::BuildOptions {
         activate: Some(InTheWay::Refuse),
         ..Default::default()
@@ -100,7 +93,7 @@ fn wanted(choice: &ChoiceArgs, locked: bool, context: &Context<'_>) -> Result<Pa
 fn command_in(
     environment: &Path,
     program: &OsStr,
-    (overlays, no_gpu_env): (&[PathBuf], bool),
+    args: &InsideArgs,
     context: &Context<'_>,
 ) -> Result<Command, Failure> {
     let mut command = Command::new(in_environment(environment, program));
@@ -108,10 +101,10 @@ fn command_in(
         .env("VIRTUAL_ENV", environment)
         .env_remove("PYTHONHOME")
         .env("PATH", path_with(environment, context));
-    if !no_gpu_env {
+    if !args.no_gpu_env {
         command.envs(gpu_variables(context));
     }
-    let mut folders = overlays.to_vec();
+    let mut folders = args.overlay.clone();
     folders.extend(context.project().overlay_folders());
     if !folders.is_empty() {
         command.env(

@@ -29,7 +29,7 @@ enum Builder {
     Looked {
         found: bool,
     },
-    /// `Trees::make`: the tree is visible, and is relied on.
+    /// `Trees::finish`: the tree is visible, and is relied on.
     HasTree,
     /// `env::build::build`: the environment is visible, and is relied on.
     HasEnv,

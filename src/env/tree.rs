@@ -338,16 +338,8 @@ impl Trees<'_> {
         }
     }
 
-    /// The tree of a wheel, made from the file at `path` where it is not visible yet. `hashed` says that this run has
-    /// already compared the file with its digest.
-    pub fn make(&self, wheel: &WheelId<'_>, path: &Path, hashed: bool) -> Result<Tree, TreeError> {
-        match self.unpack_for(wheel, path, hashed)? {
-            Made::Visible(tree) => Ok(*tree),
-            Made::Staged(staged) => self.finish(wheel, *staged),
-        }
-    }
-
-    /// The first half of [`Trees::make`]: what is left is for [`Trees::finish`], which waits for the compilers.
+    /// Unpacks the wheel at `path` where its tree is not visible yet; what is left is for [`Trees::finish`], which waits
+    /// for the compilers. `hashed` says that this run has already compared the file with its digest.
     pub fn unpack_for(&self, wheel: &WheelId<'_>, path: &Path, hashed: bool) -> Result<Made, TreeError> {
         let name = tree_name(wheel, self.python);
         self.claim.hold(Shelf::Wheels, &name)?;
@@ -370,7 +362,7 @@ impl Trees<'_> {
         })))
     }
 
-    /// The second half of [`Trees::make`]: compiles, and makes the tree visible.
+    /// Compiles what [`Trees::unpack_for`] staged, and makes the tree visible.
     pub fn finish(&self, wheel: &WheelId<'_>, staged: Staged) -> Result<Tree, TreeError> {
         let Staged {
             name,

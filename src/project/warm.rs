@@ -105,6 +105,20 @@ impl Project<'_> {
         Ok((there.len(), looked.into_iter().flatten().collect()))
     }
 
+    /// Takes damaged wheels out of the cache, so that they are fetched again. One that another process took away already
+    /// is as good.
+    pub fn drop_damaged(&self, damaged: &[Damaged]) -> Result<(), PathError> {
+        for one in damaged {
+            match std::fs::remove_file(&one.path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).at("remove", &one.path);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Asks the servers for sizes that a lockfile does not know; without an answer, or a network, they stay unknown.
     pub fn ask_sizes(&self, read: &ReadLockfile, missing: &mut [Missing]) {
         if self.config.offline || missing.iter().all(|one| one.size.is_some()) {

@@ -127,12 +127,7 @@ impl Verifier<'_> {
         let subject = Subject::Environment(name.to_owned());
         let folder = self.store.path(Shelf::Envs, name);
         let mut examined = Examined::default();
-        if !self.store.has(Shelf::Envs, name) {
-            let kind = if folder.is_symlink() || folder.exists() {
-                Kind::Replaced
-            } else {
-                Kind::Missing
-            };
+        if let Some(kind) = self.absent(Shelf::Envs, name) {
             examined.tell(&subject, &folder, "", kind);
             return examined;
         }

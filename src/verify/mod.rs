@@ -313,6 +313,18 @@ impl Verifier<'_> {
         Ok(all.into_iter().collect())
     }
 
+    /// What is wrong with the place of an object that is not there.
+    fn absent(&self, shelf: Shelf, name: &str) -> Option<Kind> {
+        if self.store.has(shelf, name) {
+            return None;
+        }
+        let folder = self.store.path(shelf, name);
+        Some(match folder.symlink_metadata() {
+            Ok(_) => Kind::Replaced,
+            Err(_) => Kind::Missing,
+        })
+    }
+
     fn folder(&self, subject: &Subject) -> PathBuf {
         match subject {
             Subject::Environment(name) => self.store.path(Shelf::Envs, name),

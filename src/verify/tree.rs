@@ -8,7 +8,7 @@ use super::{Depth, Examined, Kind, Subject, Verifier};
 use crate::digest::FileDigest;
 use crate::env::tree::{Tree, is_top_level_record};
 use crate::store::{Shelf, Store};
-use crate::wheel::manifest::{Folder, Manifest};
+use crate::wheel::manifest::Manifest;
 use crate::wheel::record;
 
 /// What is below a tree's folder according to its manifest.
@@ -39,12 +39,7 @@ pub(super) fn entries(manifest: &Manifest) -> Entries {
 /// says the same of every file but bytecode.
 pub(super) fn contradiction(store: &Store, tree: &Tree, manifest: &Manifest) -> Option<&'static str> {
     let root = store.path(Shelf::Wheels, &tree.name).join("root");
-    let folder = Folder::of_files(&manifest.files);
-    let agrees = [Folder::fold, Folder::fold_entirely].into_iter().any(|fold| {
-        let mut folder = folder.clone();
-        fold(&mut folder);
-        folder == tree.facts.root
-    });
+    let agrees = tree.facts.root.is_folded_of(&manifest.files);
     let digest_in_name = tree.name.starts_with(&format!("{}-", tree.facts.wheel.short()));
     if agrees && digest_in_name {
         return (recorded(&root, manifest) == Some(false)).then_some("manifest.json");
@@ -92,12 +87,7 @@ impl Verifier<'_> {
         let subject = Subject::Tree(name.to_owned());
         let folder = self.store.path(Shelf::Wheels, name);
         let mut examined = Examined::default();
-        if !self.store.has(Shelf::Wheels, name) {
-            let kind = if folder.is_symlink() || folder.exists() {
-                Kind::Replaced
-            } else {
-                Kind::Missing
-            };
+        if let Some(kind) = self.absent(Shelf::Wheels, name) {
             examined.tell(&subject, &folder, "", kind);
             return examined;
         }

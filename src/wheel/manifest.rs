@@ -193,9 +193,20 @@ impl Folder {
         self.fold_unless(0, &|depth, name| depth == 0 || (name == "__pycache__" && depth <= 4));
     }
 
-    /// Drops the content of every folder that may become one symlink, as trees have it that were made before
-    /// [`Folder::fold`] kept some.
-    pub fn fold_entirely(&mut self) {
+    /// Whether this is what `files` give, folded: what facts must say of their tree. Trees that were made before
+    /// [`Folder::fold`] kept some folders have them folded too.
+    #[must_use]
+    pub fn is_folded_of(&self, files: &[FileRow]) -> bool {
+        let whole = Self::of_files(files);
+        [Self::fold, Self::fold_entirely].into_iter().any(|fold| {
+            let mut folded = whole.clone();
+            fold(&mut folded);
+            folded == *self
+        })
+    }
+
+    /// Drops the content of every folder that may become one symlink.
+    fn fold_entirely(&mut self) {
         self.fold_unless(0, &|_, _| false);
     }
 
