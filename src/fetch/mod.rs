@@ -227,17 +227,21 @@ impl<'a> Fetcher<'a> {
         mut queue: Vec<usize>,
         run: &Run<'_>,
     ) -> Result<Vec<(usize, VerifiedWheel)>, Error> {
-        // Biggest first, so that no large wheel is left for the end alone. A wheel of unknown size is a channel's, and
-        // those are the largest.
+        // Biggest first, so that no large wheel is left for the end alone; only one worker begins with the smallest, which
+        // are there at once and give those something to do who wait for wheels. A wheel of unknown size is a channel's,
+        // and those are the largest.
         queue.sort_by_key(|&index| std::cmp::Reverse(wanted[index].size.unwrap_or(u64::MAX)));
         let workers = run.options.jobs.clamp(1, queue.len());
         let queue = Mutex::new(VecDeque::from(queue));
         let results = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
+            for worker in 0..workers {
+                let (queue, results) = (&queue, &results);
+                scope.spawn(move || {
                     while !run.is_stopped() {
-                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                        let mut waiting = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                        let next = if worker == 1 { waiting.pop_back() } else { waiting.pop_front() };
+                        drop(waiting);
                         let Some(index) = next else { break };
                         let result = self.fetch_one(&wanted[index], run);
                         match &result {

@@ -105,6 +105,10 @@ pub struct Realised {
     pub claim: Option<Arc<Claim>>,
 }
 
+/// So many more wheels are unpacked at a time than there are processors: a wheel with one large member keeps one thread
+/// busy, which waits for the disk a good part of the time.
+const WAITING: usize = 2;
+
 pub(super) fn wheel_id<'a>(selected: &Selected<'a>) -> WheelId<'a> {
     let wheel = selected.wheel;
     WheelId {
@@ -340,7 +344,7 @@ impl Project<'_> {
             wheels: &wheels,
             homes: &homes,
             trees,
-            workers,
+            workers: workers + WAITING,
         })?;
         for (at, tree) in missing.into_iter().zip(made) {
             found[at] = Some(tree);

@@ -30,6 +30,9 @@ use crate::wheel::record::{self, RecordError, RowHasher};
 static WRITERS: LazyLock<Option<ThreadPool>> =
     LazyLock::new(|| ThreadPoolBuilder::new().num_threads(threads()).build().ok());
 
+/// So many compressed bytes of small members are written in one go.
+const BATCH: u64 = 1 << 20;
+
 /// How many threads write members.
 pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from) + 2
@@ -134,11 +137,13 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
         for placement in &self.replaced {
             self.pour(placement, |_| Ok(()))?;
         }
-        let mut order: Vec<&Placement<'_>> = self.placements.iter().collect();
-        order.sort_by_key(|placement| std::cmp::Reverse(placement.entry.size));
+        let batches = batches(&self.placements);
         let write = || -> Result<Vec<FileRow>, UnpackError> {
-            let members = order.par_iter().with_max_len(1);
-            members.map(|placement| self.write_member(placement, root)).collect()
+            let rows = batches.par_iter().with_max_len(1).map(|batch| {
+                let rows = batch.iter().map(|placement| self.write_member(placement, root));
+                rows.collect::<Result<Vec<_>, _>>()
+            });
+            Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
         };
         let mut files = match WRITERS.as_ref() {
             Some(writers) => writers.install(write),
@@ -239,6 +244,29 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
             (_, false) => Err(UnpackError::Mismatch(placement.source.to_string())),
         }
     }
+}
+
+/// What one thread writes in one go: a large member, the largest first, or small ones that lie beside each other in the
+/// archive. The archive is read in windows, so small members in any other order would read most of it for each.
+fn batches<'p, 'a>(placements: &'p [Placement<'a>]) -> Vec<Vec<&'p Placement<'a>>> {
+    let (mut large, mut small): (Vec<_>, Vec<_>) = placements
+        .iter()
+        .partition(|placement| placement.entry.packed() >= BATCH / 2);
+    large.sort_by_key(|placement| std::cmp::Reverse(placement.entry.size));
+    small.sort_by_key(|placement| placement.entry.position());
+    let mut batches: Vec<Vec<_>> = large.into_iter().map(|placement| vec![placement]).collect();
+    let mut room = 0;
+    for placement in small {
+        match batches.last_mut() {
+            Some(batch) if room > placement.entry.packed() => batch.push(placement),
+            _ => {
+                batches.push(vec![placement]);
+                room = BATCH;
+            }
+        }
+        room = room.saturating_sub(placement.entry.packed());
+    }
+    batches
 }
 
 /// The folder was empty, so what is there already came from the same wheel: the file system takes two names for one,

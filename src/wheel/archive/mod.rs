@@ -152,6 +152,18 @@ impl Entry {
         self.name.ends_with('/')
     }
 
+    /// Compressed size in bytes.
+    #[must_use]
+    pub fn packed(&self) -> u64 {
+        self.compressed
+    }
+
+    /// Where the member starts in the archive, in bytes.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.header_offset
+    }
+
     fn refuse(&self, reason: &'static str) -> ArchiveError {
         ArchiveError::Member {
             name: self.name.clone(),
