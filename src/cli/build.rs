@@ -52,6 +52,12 @@ pub(super) struct BuildArgs {
     /// Report files that a wheel brings without listing them in its RECORD, in place of refusing the wheel
     #[arg(long)]
     allow_unrecorded: bool,
+    /// Compile no modules: quicker to build and smaller, and slower at every start of Python
+    #[arg(long, conflicts_with = "rebuild")]
+    pub(super) no_compile_bytecode: bool,
+    /// Delete each wheel from the cache once it is unpacked
+    #[arg(long, conflicts_with = "rebuild")]
+    pub(super) no_keep_wheels: bool,
     /// Move a .venv aside that flambeau did not make
     #[arg(long)]
     force: bool,

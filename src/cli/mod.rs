@@ -229,17 +229,33 @@ impl Command {
         }
     }
 
-    /// Whether `--allow-path` was given.
-    fn allow_path(&self) -> bool {
-        match self {
+    /// The flags of some verbs that stand for configuration.
+    fn permissions(&self) -> Permissions {
+        let allow_path = match self {
             Self::Add(args) => args.allow_path,
             Self::Lock(args) => args.allow_path,
             Self::Fetch(args) => args.from.allow_path,
             Self::Build(args) => args.from.allow_path,
             Self::Hash(args) => args.from.allow_path,
             _ => false,
+        };
+        let (no_bytecode, no_wheels) = match self {
+            Self::Build(args) => (args.no_compile_bytecode, args.no_keep_wheels),
+            _ => (false, false),
+        };
+        Permissions {
+            allow_path,
+            no_bytecode,
+            no_wheels,
         }
     }
+}
+
+/// What single verbs allow, or do without.
+struct Permissions {
+    allow_path: bool,
+    no_bytecode: bool,
+    no_wheels: bool,
 }
 
 /// What a verb works with.
@@ -367,7 +383,7 @@ fn usage(mut error: clap::Error, arguments: &[OsString]) -> ExitCode {
 fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
     let config = cli
         .globals
-        .config((cli.command.choice(), cli.command.allow_path()), vars)?;
+        .config((cli.command.choice(), cli.command.permissions()), vars)?;
     let context = Context {
         config: &config,
         vars,
@@ -404,7 +420,7 @@ fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
 }
 
 impl Globals {
-    fn config(&self, (choice, allow_path): (Option<ChoiceArgs>, bool), vars: &Vars) -> Result<Config, Failure> {
+    fn config(&self, (choice, allowed): (Option<ChoiceArgs>, Permissions), vars: &Vars) -> Result<Config, Failure> {
         let cwd = match (std::env::current_dir(), &self.project) {
             (Ok(cwd), _) => cwd,
             // A deleted current folder does not matter to those who name the project's.
@@ -432,7 +448,9 @@ impl Globals {
             python: choice.python,
             index_url: choice.index_url,
             link_mode: choice.link_mode,
-            allow_path,
+            allow_path: allowed.allow_path,
+            no_bytecode: allowed.no_bytecode,
+            no_wheels: allowed.no_wheels,
         };
         Ok(Config::load(&overrides, vars, &cwd)?)
     }

@@ -116,6 +116,10 @@ pub struct Overrides {
     pub link_mode: Option<LinkMode>,
     /// `--allow-path`.
     pub allow_path: bool,
+    /// `--no-compile-bytecode`.
+    pub no_bytecode: bool,
+    /// `--no-keep-wheels`.
+    pub no_wheels: bool,
 }
 
 /// Everything configured. Paths are absolute.
@@ -175,6 +179,8 @@ pub struct Config {
     pub editable: Vec<PathBuf>,
     /// Whether wheels stay in the cache after unpacking.
     pub keep_wheels: bool,
+    /// Whether the modules of wheels are compiled when they are unpacked.
+    pub compile_bytecode: bool,
     /// After a build that leaves fewer bytes free on the store's file system, what nothing needs is collected.
     pub min_free: Option<u64>,
     /// How to link, where it is not the composition rule's choice.
@@ -268,7 +274,8 @@ impl Config {
             indexes: ours.index,
             pytorch_mirror: mirror(vars)?,
             editable: ours.editable.iter().map(in_project).collect(),
-            keep_wheels: ours.keep_wheels.unwrap_or(true),
+            keep_wheels: !overrides.no_wheels && ours.keep_wheels.unwrap_or(true),
+            compile_bytecode: !overrides.no_bytecode && ours.compile_bytecode.unwrap_or(true),
             min_free: min_free(vars)?.or(ours.min_free),
             link_mode: overrides.link_mode.or(ours.link_mode),
             allow_path: overrides.allow_path,

@@ -96,6 +96,7 @@ pub(super) struct Flambeau {
     pub(super) channel: Option<Channel>,
     #[serde(default)]
     pub(super) channels: BTreeMap<Channel, ChannelTable>,
+    pub(super) compile_bytecode: Option<bool>,
     #[serde(default, deserialize_with = "requirements")]
     pub(super) constraints: Vec<String>,
     #[serde(default)]

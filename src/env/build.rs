@@ -58,7 +58,14 @@ pub struct Identity {
 /// interpreters never share a folder, and the key stays free of them.
 fn interpreter_tag(python: &Python) -> String {
     use std::os::unix::ffi::OsStrExt as _;
-    let bytes = [python.program.as_os_str().as_bytes(), &[0], python.version.as_bytes()].concat();
+    let bytecode: &[u8] = if python.bytecode { b"" } else { b"\0nopyc" };
+    let bytes = [
+        python.program.as_os_str().as_bytes(),
+        &[0],
+        python.version.as_bytes(),
+        bytecode,
+    ]
+    .concat();
     let mut text = FileDigest::of(&bytes).to_string();
     text.truncate(8);
     text
@@ -240,6 +247,7 @@ mod tests {
             version: version.to_owned(),
             minor: PythonMinor::new(11),
             cache_tag: "cpython-311".to_owned(),
+            bytecode: true,
         };
         let mut identity = Identity {
             key: EnvironmentKey::from_bytes([0xab; 32]),
@@ -253,6 +261,11 @@ mod tests {
         assert_eq!(name, format!("{}-torch-2.7.0-cu118-5e6d7ba7", "ab".repeat(20)));
         assert_ne!(identity.folder(&python("/usr/bin/python3.11", "3.11.8")), name);
         assert_ne!(identity.folder(&python("/opt/python3.11", "3.11.7")), name);
+        let plain = Python {
+            bytecode: false,
+            ..python("/usr/bin/python3.11", "3.11.7")
+        };
+        assert_ne!(identity.folder(&plain), name);
         identity.packages.clear();
         assert!(identity.folder(&python("/a", "1")).contains("-env-cu118-"));
     }

@@ -31,4 +31,7 @@ pub struct Python {
     pub minor: PythonMinor,
     /// `cpython-311` (`sys.implementation.cache_tag`).
     pub cache_tag: String,
+    /// Whether wheel trees hold bytecode for it. Those without have names of their own, and so have environments of them;
+    /// keys and tree digests are the same, since neither covers bytecode.
+    pub bytecode: bool,
 }

@@ -21,6 +21,7 @@ use crate::pep::WheelFilename;
 use crate::progress::{Event, Reporter};
 use crate::relpath::RelPath;
 use crate::store::{Claim, Guard, Shelf, Staging, Store, StoreError, Sync, Trust};
+use crate::target::PythonMinor;
 use crate::wheel::archive::Archive;
 use crate::wheel::layout::Layout;
 use crate::wheel::manifest::{Facts, FileRow, Folder, Manifest, SCHEMA};
@@ -203,18 +204,38 @@ impl Identity {
     }
 }
 
-/// The end of a tree's name: the cache tag, a `t` for builds without the GIL where the tag does not tell, and the form
-/// where it is not the first.
+/// The end of the name of a tree without bytecode.
+const NO_BYTECODE: &str = "-nopyc";
+
+/// The end of a tree's name: the cache tag, a `t` for builds without the GIL where the tag does not tell, a mark where
+/// there is no bytecode, and the form where it is not the first.
 fn tag(python: &Python) -> String {
     let cache_tag = match &python.cache_tag {
         tag if python.minor.freethreaded && !tag.ends_with('t') => format!("{tag}t"),
         tag => tag.clone(),
     };
+    let bytecode = if python.bytecode { "" } else { NO_BYTECODE };
     if FORM == 1 {
-        cache_tag
+        format!("{cache_tag}{bytecode}")
     } else {
-        format!("{cache_tag}.{FORM}")
+        format!("{cache_tag}{bytecode}.{FORM}")
     }
+}
+
+/// The Python that a tree of this name is for, its cache tag, and whether the tree has bytecode.
+pub(crate) fn python_of(name: &str) -> Option<(PythonMinor, String, bool)> {
+    let tag = name.rsplit_once("-cpython-").map(|(_, rest)| rest)?;
+    let tag = tag.split('.').next().unwrap_or(tag);
+    let (tag, bytecode) = match tag.strip_suffix(NO_BYTECODE) {
+        Some(tag) => (tag, false),
+        None => (tag, true),
+    };
+    let minor = tag.strip_prefix('3')?.trim_end_matches('t').parse().ok()?;
+    let python = PythonMinor {
+        freethreaded: tag.ends_with('t'),
+        ..PythonMinor::new(minor)
+    };
+    Some((python, format!("cpython-{tag}"), bytecode))
 }
 
 /// The folder name of a wheel's tree.
@@ -352,7 +373,9 @@ impl Trees<'_> {
             check_digest(path, wheel.digest)?;
         }
         self.reporter.event(Event::UnpackStarted { file: wheel.file });
-        let (staging, unpacked) = self.unpack(wheel, path, None)?;
+        // Only what was received a moment ago was hashed while it came.
+        let file = WheelFile::open(path, hashed).at("open", path)?;
+        let (staging, unpacked) = self.unpack(wheel, file, None)?;
         checkpoint::reach("tree.unpacked");
         Ok(Made::Staged(Box::new(Staged {
             name,
@@ -438,11 +461,10 @@ impl Trees<'_> {
     pub(crate) fn unpack(
         &self,
         wheel: &WheelId<'_>,
-        path: &Path,
+        file: WheelFile,
         wanted: Option<&dyn Fn(&RelPath) -> bool>,
     ) -> Result<(Staging, Unpacked), TreeError> {
         let refused = |error| refused(wheel.file, error);
-        let file = WheelFile::open(path).at("open", path)?;
         let archive = Archive::open(file).map_err(|error| refused(error.into()))?;
         let rules = Rules {
             layout: self.layout(),
@@ -520,7 +542,7 @@ impl Trees<'_> {
         Ok(unpacked)
     }
 
-    /// Compiles, and writes RECORD.
+    /// Compiles, where trees have bytecode, and writes RECORD.
     pub(crate) fn complete(
         &self,
         wheel: &WheelId<'_>,
@@ -528,14 +550,17 @@ impl Trees<'_> {
         unpacked: Unpacked,
     ) -> Result<Vec<FileRow>, TreeError> {
         let root = staging.path().join("root");
-        self.reporter.event(Event::CompileStarted { file: wheel.file });
-        let bytecode = self
-            .compilers
-            .compile(&root, unpacked.sources())
-            .map_err(|source| TreeError::Bytecode {
-                file: wheel.file.to_owned(),
-                source,
-            })?;
+        let sources = if self.python.bytecode {
+            self.reporter.event(Event::CompileStarted { file: wheel.file });
+            unpacked.sources()
+        } else {
+            Vec::new()
+        };
+        let bytecode = self.compilers.compile(&root, sources);
+        let bytecode = bytecode.map_err(|source| TreeError::Bytecode {
+            file: wheel.file.to_owned(),
+            source,
+        })?;
         checkpoint::reach("tree.compiled");
         unpacked
             .finish(&root, bytecode)

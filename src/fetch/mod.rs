@@ -240,7 +240,11 @@ impl<'a> Fetcher<'a> {
                 scope.spawn(move || {
                     while !run.is_stopped() {
                         let mut waiting = queue.lock().unwrap_or_else(PoisonError::into_inner);
-                        let next = if worker == 1 { waiting.pop_back() } else { waiting.pop_front() };
+                        let next = if worker == 1 {
+                            waiting.pop_back()
+                        } else {
+                            waiting.pop_front()
+                        };
                         drop(waiting);
                         let Some(index) = next else { break };
                         let result = self.fetch_one(&wanted[index], run);

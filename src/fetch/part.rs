@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::extents::Extents;
-use crate::bulk::{Block, BulkFile};
 use crate::digest::{Hasher, WheelDigest};
 use crate::fsx::{PathContext as _, PathError, read_if_exists, write_shared};
 
@@ -145,24 +144,20 @@ impl Part {
         if self.hashed == self.extents.prefix() {
             return Ok(());
         }
-        let file = self.bulk()?;
-        let mut block = Block::new(PIECE);
+        let mut piece = vec![0; PIECE];
         while self.hashed < self.extents.prefix() {
-            // Up to a multiple of the piece, so that all reads but the first are aligned.
-            let room = PIECE as u64 - self.hashed % PIECE as u64;
-            let count = room.min(self.extents.prefix() - self.hashed);
-            let bytes = &mut block.bytes_mut()[..usize::try_from(count).unwrap_or(PIECE)];
-            file.read_exact_at(bytes, self.hashed).at("read", &self.data)?;
+            let count = self.extents.prefix() - self.hashed;
+            let bytes = &mut piece[..usize::try_from(count).unwrap_or(PIECE).min(PIECE)];
+            self.file.read_exact_at(bytes, self.hashed).at("read", &self.data)?;
             self.hasher.update(bytes);
-            self.hashed += count;
+            self.hashed += bytes.len() as u64;
         }
         Ok(())
     }
 
-    /// A second handle, for large reads and writes.
-    pub(super) fn bulk(&self) -> Result<BulkFile, PathError> {
-        let plain = self.file.try_clone().at("open", &self.data)?;
-        Ok(BulkFile::new(plain, &self.data, true))
+    /// A second handle, for those who write at several places.
+    pub(super) fn handle(&self) -> Result<File, PathError> {
+        self.file.try_clone().at("open", &self.data)
     }
 
     /// How many bytes are there from the start on, without a gap.

@@ -8,6 +8,8 @@
 //! Source of the rules: RFC 9110 §13.1.5 (`If-Range`), §14 (ranges).
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +18,6 @@ use url::Url;
 use super::error::Error;
 use super::part::{Origin, Part};
 use super::{Fetcher, Run, Wanted};
-use crate::bulk::{Block, BulkFile};
 use crate::fsx::PathContext as _;
 use crate::http::{self, Response};
 use crate::progress::Event;
@@ -110,7 +111,7 @@ impl Split<'_> {
     pub(super) fn fetch(&self, part: &mut Part, front: Response) -> Result<(), Trouble> {
         let failed = |error: crate::fsx::PathError| Trouble::Failed(error.into());
         part.set_origin_of_ranges(self.origin.clone()).map_err(failed)?;
-        let file = part.bulk().map_err(failed)?;
+        let file = part.handle().map_err(failed)?;
         let have = part.have();
         let state = Mutex::new(State {
             pending: part.missing(self.total, self.run.options.segment).into(),
@@ -160,15 +161,9 @@ impl Split<'_> {
     }
 
     /// Reads the first answer as long as its next bytes are nobody else's.
-    fn read_front(
-        &self,
-        mut front: Response,
-        have: u64,
-        (state, file): (&Mutex<State<'_>>, &BulkFile),
-        widen: &dyn Fn(),
-    ) {
+    fn read_front(&self, mut front: Response, have: u64, (state, file): (&Mutex<State<'_>>, &File), widen: &dyn Fn()) {
         let mut at = have;
-        let mut block = Block::new(BLOCK);
+        let mut block = vec![0; BLOCK];
         loop {
             let end = {
                 let mut state = lock(state);
@@ -191,8 +186,8 @@ impl Split<'_> {
     }
 
     /// Fetches segments until none is left.
-    fn help(&self, state: &Mutex<State<'_>>, file: &BulkFile) {
-        let mut block = Block::new(BLOCK);
+    fn help(&self, state: &Mutex<State<'_>>, file: &File) {
+        let mut block = vec![0; BLOCK];
         loop {
             let (mut at, end) = {
                 let mut state = lock(state);
@@ -218,8 +213,8 @@ impl Split<'_> {
         &self,
         (at, end): (&mut u64, u64),
         state: &Mutex<State<'_>>,
-        file: &BulkFile,
-        block: &mut Block,
+        file: &File,
+        block: &mut [u8],
     ) -> Result<(), Broken> {
         let mut attempt = 1;
         loop {
@@ -255,8 +250,8 @@ impl Split<'_> {
         &self,
         (at, end): (&mut u64, u64),
         state: &Mutex<State<'_>>,
-        file: &BulkFile,
-        block: &mut Block,
+        file: &File,
+        block: &mut [u8],
     ) -> Result<(), Broken> {
         let mut request = self.fetcher.http.get(self.url).bulk().range(*at, Some(end - 1));
         if let Some(validator) = self.origin.validator() {
@@ -289,16 +284,13 @@ impl Split<'_> {
         response: &mut Response,
         (at, end): (&mut u64, u64),
         state: &Mutex<State<'_>>,
-        file: &BulkFile,
-        block: &mut Block,
+        file: &File,
+        block: &mut [u8],
     ) -> Result<(), Broken> {
         while *at < end {
-            // Up to a multiple of the block, so that all writes but the first are aligned.
-            let room = (BLOCK as u64 - *at % BLOCK as u64).min(end - *at);
-            let room = usize::try_from(room).unwrap_or(BLOCK);
-            let (filled, result) = fill(response, &mut block.bytes_mut()[..room], self.run);
-            self.write(&block.bytes()[..filled], at, state, file)
-                .map_err(Broken::Fatal)?;
+            let room = usize::try_from(end - *at).unwrap_or(BLOCK).min(BLOCK);
+            let (filled, result) = fill(response, &mut block[..room], self.run);
+            self.write(&block[..filled], at, state, file).map_err(Broken::Fatal)?;
             if self.run.is_stopped() {
                 return Err(Broken::Fatal(Error::Stopped {
                     file: self.wanted.file.clone(),
@@ -319,7 +311,7 @@ impl Split<'_> {
             .map_err(|error| Broken::Fatal(self.fetcher.explain_full(error, self.total - end)))
     }
 
-    fn write(&self, bytes: &[u8], at: &mut u64, state: &Mutex<State<'_>>, file: &BulkFile) -> Result<(), Error> {
+    fn write(&self, bytes: &[u8], at: &mut u64, state: &Mutex<State<'_>>, file: &File) -> Result<(), Error> {
         if bytes.is_empty() {
             return Ok(());
         }

@@ -207,11 +207,11 @@ fn f07_later_segments_of_a_file_that_changed_are_dropped() {
         part.restart().expect("empty");
         let origin = part::Origin::new(server.at(FILE), Some(etag), None, Some(200_000));
         part.set_origin_of_ranges(origin).expect("noted");
-        let bulk = part.bulk().expect("opened");
-        bulk.write_all_at(&content()[100_000..], 100_000).expect("written");
+        let file = part.handle().expect("opened");
+        file.write_all_at(&content()[100_000..], 100_000).expect("written");
         part.arrived(100_000, &content()[100_000..]).expect("counted");
         part.note_ranges().expect("noted");
-        drop((part, bulk));
+        drop((part, file));
         let log = Log::default();
         let wheel = one(fetch(&world, &[server.at(FILE)], &log));
         world.assert_has(&wheel);

@@ -10,6 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::homes::Homes;
 use super::network::Network;
 use super::realise::{fetch_wheels, wheel_id};
+use crate::cache::Cache;
 use crate::env::tree::{Made, Staged, Tree, TreeError, Trees};
 use crate::fetch::{self, Evidence, VerifiedWheel};
 use crate::lockfile::Selected;
@@ -86,6 +87,8 @@ pub(super) struct Pipeline<'a> {
     pub(super) trees: &'a Trees<'a>,
     /// How many wheels are unpacked at a time.
     pub(super) workers: usize,
+    /// Whether wheels stay in the cache once their trees are visible.
+    pub(super) keep_wheels: bool,
 }
 
 /// What became of one wheel.
@@ -126,6 +129,9 @@ impl Pipeline<'_> {
                         let next = lock(&finishing).recv();
                         let Ok((at, tree)) = next else { return };
                         let outcome = self.trees.finish(&wheel_id(&self.wheels[at]), tree);
+                        if outcome.is_ok() && !self.keep_wheels {
+                            drop_wheel(&self.network.cache, &self.wheels[at]);
+                        }
                         lock(&made)[at] = Some(outcome);
                     }
                 });
@@ -175,6 +181,11 @@ impl Pipeline<'_> {
             other => other,
         }
     }
+}
+
+/// Removes the wheel of a tree that is in the store. One that cannot be removed only takes space.
+pub(super) fn drop_wheel(cache: &Cache, selected: &Selected<'_>) {
+    cache.remove_wheel(&selected.wheel.digest, &selected.wheel.file).ok();
 }
 
 #[cfg(test)]

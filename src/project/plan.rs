@@ -130,6 +130,8 @@ pub struct Plan {
     pub locked: LockedTarget,
     /// The key.
     pub key: EnvironmentKey,
+    /// Whether modules are compiled; where not, an environment with bytecode serves as well.
+    pub bytecode: bool,
     /// What should be said.
     pub warnings: Vec<String>,
 }
@@ -154,6 +156,7 @@ impl Plan {
             version: self.interpreter.version.to_string(),
             minor: self.interpreter.python,
             cache_tag: self.interpreter.cache_tag.clone(),
+            bytecode: self.bytecode,
         }
     }
 
@@ -248,6 +251,7 @@ impl Project<'_> {
             interpreter,
             locked,
             key,
+            bytecode: self.config.compile_bytecode,
         })
     }
 

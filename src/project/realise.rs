@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use super::homes::{Homes, wanted};
 use super::network::{Network, NetworkError};
-use super::pipeline::Pipeline;
+use super::pipeline::{Pipeline, drop_wheel};
 use super::plan::{Plan, PlanError};
 use super::{Project, blame};
 use crate::cache::Cache;
 use crate::config::{self, ConfigError};
+use crate::env::Python;
 use crate::env::build::{BuildError, build};
 use crate::env::bytecode::{Compiler, Compilers};
 use crate::env::compose::{Conflict, LinkMode};
@@ -164,27 +165,37 @@ impl Project<'_> {
     pub fn find_environment(&self, plan: &Plan) -> Result<Option<Realised>, RealiseError> {
         let store = self.store()?;
         store.check_version()?;
-        let name = plan.identity()?.folder(&plan.python());
-        let mut found = store.find_lower(Shelf::Envs, &name)?.into_iter().collect::<Vec<_>>();
-        if store.has(Shelf::Envs, &name) && store.trust(Shelf::Envs, &name)? != Trust::Unknown {
-            found.push(store);
+        let (identity, python) = (plan.identity()?, plan.python());
+        let compiled = Python {
+            bytecode: true,
+            ..python.clone()
+        };
+        let mut names = vec![identity.folder(&compiled)];
+        if !python.bytecode {
+            names.push(identity.folder(&python));
         }
-        for store in found {
-            let path = store.path(Shelf::Envs, &name);
-            match EnvironmentState::read(&path) {
-                Ok(state) => {
-                    return Ok(Some(Realised {
-                        path,
-                        state,
-                        reused: true,
-                        downloaded: 0,
-                        conflicts: Vec::new(),
-                        claim: None,
-                    }));
+        for name in names {
+            let mut found: Vec<Store> = store.find_lower(Shelf::Envs, &name)?.into_iter().collect();
+            if store.has(Shelf::Envs, &name) && store.trust(Shelf::Envs, &name)? != Trust::Unknown {
+                found.push(store.clone());
+            }
+            for store in found {
+                let path = store.path(Shelf::Envs, &name);
+                match EnvironmentState::read(&path) {
+                    Ok(state) => {
+                        return Ok(Some(Realised {
+                            path,
+                            state,
+                            reused: true,
+                            downloaded: 0,
+                            conflicts: Vec::new(),
+                            claim: None,
+                        }));
+                    }
+                    // It says nothing that building again would not say.
+                    Err(StateError::Damaged { .. } | StateError::Missing(_)) => {}
+                    Err(source) => return Err(RealiseError::State { path, source }),
                 }
-                // It says nothing that building again would not say.
-                Err(StateError::Damaged { .. } | StateError::Missing(_)) => {}
-                Err(source) => return Err(RealiseError::State { path, source }),
             }
         }
         Ok(None)
@@ -220,10 +231,15 @@ impl Project<'_> {
     /// Finds the environment of a plan and keeps it from being collected. A store that cannot be written takes no
     /// claims; activation then finds out whether the environment is still there.
     fn find_and_claim(&self, store: &Store, plan: &Plan) -> Result<Option<Realised>, RealiseError> {
-        if self.find_environment(plan)?.is_none() {
+        let Some(found) = self.find_environment(plan)? else {
             return Ok(None);
-        }
-        let name = plan.identity()?.folder(&plan.python());
+        };
+        let name = found
+            .path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let claim = store.claim().ok();
         let claim = claim
             .filter(|claim| claim.hold(Shelf::Envs, &name).is_ok())
@@ -345,6 +361,7 @@ impl Project<'_> {
             homes: &homes,
             trees,
             workers: workers + WAITING,
+            keep_wheels: self.config.keep_wheels,
         })?;
         for (at, tree) in missing.into_iter().zip(made) {
             found[at] = Some(tree);
@@ -356,8 +373,7 @@ impl Project<'_> {
     fn drop_wheels(&self, plan: &Plan) -> Result<(), RealiseError> {
         let cache = Cache::new(self.config.cache_dir()?);
         for selected in plan.selected()? {
-            // One that cannot be removed only takes space.
-            cache.remove_wheel(&selected.wheel.digest, &selected.wheel.file).ok();
+            drop_wheel(&cache, &selected);
         }
         Ok(())
     }

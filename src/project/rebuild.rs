@@ -77,7 +77,12 @@ impl Project<'_> {
         members.push(trees.runtime()?);
         drop(compilers);
         let again = layout(&beside, &members, LinkMode::Symlink).map_err(crate::env::build::BuildError::from)?;
-        let name = plan.identity()?.folder(&python);
+        let name = built
+            .path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let new: Vec<String> = members.into_iter().map(|Tree { name, .. }| name).collect();
         let old = composition(&store, &name)?.map(|it| it.trees).unwrap_or_default();
         let verifier = Verifier {

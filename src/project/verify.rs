@@ -259,6 +259,7 @@ impl Project<'_> {
             version: found.version.to_string(),
             minor: found.python,
             cache_tag: found.cache_tag,
+            bytecode: true,
         })
     }
 

@@ -13,14 +13,14 @@ use crate::digest::{FileDigest, WheelDigest, hash_reader};
 use crate::env::Python;
 use crate::env::bytecode::{Compiler, Compilers};
 use crate::env::runtime::runtime_identity;
-use crate::env::tree::{Identity, Tree, TreeError, Trees, WheelId, document, is_top_level_record};
-use crate::fsx::{self, PathContext as _};
+use crate::env::tree::{Identity, Tree, TreeError, Trees, WheelId, document, is_top_level_record, python_of};
+use crate::fsx::{self, PathContext as _, PathError};
 use crate::pep::WheelFilename;
 use crate::relpath::RelPath;
 use crate::store::{Shelf, Staging, Sync};
-use crate::target::PythonMinor;
 use crate::wheel::layout::Layout;
 use crate::wheel::manifest::{FileRow, Manifest};
+use crate::wheel::source::WheelFile;
 use crate::wheel::unpack::{Unpacked, sources};
 
 /// A wheel file whose bytes have the right digest.
@@ -39,6 +39,10 @@ impl Source {
             digest: self.digest,
         }
     }
+
+    fn open(&self) -> Result<WheelFile, PathError> {
+        WheelFile::open(&self.path, false).at("open", &self.path)
+    }
 }
 
 /// A tree that is being made again.
@@ -48,18 +52,6 @@ struct Job<'a> {
     staging: Staging,
     /// Rows that are still to be had.
     lacking: BTreeMap<RelPath, FileRow>,
-}
-
-/// The Python that a tree's folder name ends with.
-fn python_of(name: &str) -> Option<(PythonMinor, String)> {
-    let tag = name.rsplit_once("-cpython-").map(|(_, rest)| rest)?;
-    let tag = tag.split('.').next().unwrap_or(tag);
-    let minor = tag.strip_prefix('3')?.trim_end_matches('t').parse().ok()?;
-    let python = PythonMinor {
-        freethreaded: tag.ends_with('t'),
-        ..PythonMinor::new(minor)
-    };
-    Some((python, format!("cpython-{tag}")))
 }
 
 fn is_intact(path: &Path, row: &FileRow) -> bool {
@@ -80,14 +72,16 @@ impl Mender<'_> {
         if damaged.is_empty() {
             return Ok(());
         }
-        let (minor, cache_tag) = python_of(name).ok_or(MendError::Unknown)?;
+        let (minor, cache_tag, bytecode) = python_of(name).ok_or(MendError::Unknown)?;
         let found = (self.python)(minor);
-        let python = found.clone().unwrap_or(Python {
+        let none = Python {
             program: PathBuf::new(),
             version: minor.version(),
             minor,
             cache_tag,
-        });
+            bytecode,
+        };
+        let python = found.clone().map_or(none, |python| Python { bytecode, ..python });
         let compiler = Compiler {
             python: python.program.clone(),
             cache_tag: python.cache_tag.clone(),
@@ -147,7 +141,7 @@ impl Mender<'_> {
             let source = self
                 .source(&lost, true)?
                 .ok_or_else(|| MendError::NoCopy(name.to_owned()))?;
-            let (staging, unpacked) = trees.unpack(&source.id(), &source.path, None)?;
+            let (staging, unpacked) = trees.unpack(&source.id(), source.open()?, None)?;
             let identity = Identity::of(&source.id(), &unpacked);
             let files = trees.complete(&source.id(), &staging, unpacked)?;
             (staging, files, identity)
@@ -299,7 +293,7 @@ impl Mender<'_> {
         let prefix = format!("{}-", job.name.split('-').next().unwrap_or_default());
         for name in store.names(Shelf::Wheels)? {
             if name.starts_with(&prefix) && name != job.name {
-                let lib_folder = python_of(&name).map(|(python, _)| python.lib_folder());
+                let lib_folder = python_of(&name).map(|(python, _, _)| python.lib_folder());
                 places.push((store.path(Shelf::Wheels, &name).join("root"), lib_folder));
             }
         }
@@ -396,7 +390,7 @@ impl Job<'_> {
 
     fn take_wheel(&mut self, source: &Source) -> Result<(), MendError> {
         let wanted = |path: &RelPath| self.lacking.contains_key(path);
-        let (scratch, _) = self.trees.unpack(&source.id(), &source.path, Some(&wanted))?;
+        let (scratch, _) = self.trees.unpack(&source.id(), source.open()?, Some(&wanted))?;
         self.take_from(&scratch)
     }
 

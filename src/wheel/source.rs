@@ -1,8 +1,8 @@
-//! A wheel file that is read to be unpacked: past the page cache, in windows.
+//! A wheel file that is read to be unpacked.
 //!
-//! A wheel has just been written past the page cache, or lay on disk for long; either way its bytes are needed once,
-//! and filling fresh page cache with them costs more than reading them. Members are read front to back by several
-//! threads at once, so each thread has a window of its own.
+//! One that has just arrived is in the page cache and is read from there. One that lay on disk for long is needed once,
+//! and filling fresh page cache with it costs more than reading it, so it is read past the cache, in windows. Members
+//! are read front to back by several threads at once, so each thread has a window of its own.
 
 use std::fs::File;
 use std::io;
@@ -20,7 +20,8 @@ const WINDOW: usize = 1 << 20;
 pub(crate) struct WheelFile {
     file: BulkFile,
     len: u64,
-    /// One for each thread that writes members, and one for all others. None for small files, which are read as asked.
+    /// One for each thread that writes members, and one for all others. None for files that are small or in the page
+    /// cache, which are read as asked.
     windows: Vec<Mutex<Window>>,
 }
 
@@ -33,11 +34,11 @@ struct Window {
 }
 
 impl WheelFile {
-    /// Opens the file at `path`.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    /// Opens the file at `path`; `fresh` says that it was written a moment ago.
+    pub(crate) fn open(path: &Path, fresh: bool) -> io::Result<Self> {
         let plain = File::open(path)?;
         let len = plain.metadata()?.len();
-        if len < LARGE {
+        if len < LARGE || fresh {
             let file = BulkFile::plain_only(plain);
             return Ok(Self {
                 file,
@@ -46,7 +47,7 @@ impl WheelFile {
             });
         }
         Ok(Self {
-            file: BulkFile::new(plain, path, false),
+            file: BulkFile::new(plain, path),
             len,
             windows: (0..=unpack::threads()).map(|_| Mutex::default()).collect(),
         })
@@ -111,11 +112,16 @@ mod tests {
     #[test]
     fn any_range_is_read_and_none_beyond_the_end() {
         let folder = tempfile::tempdir().expect("a folder");
-        for len in [10_usize, 5 << 20, (5 << 20) + 17] {
+        for (len, fresh) in [
+            (10_usize, false),
+            (5 << 20, false),
+            ((5 << 20) + 17, false),
+            (5 << 20, true),
+        ] {
             let path = folder.path().join(len.to_string());
             let bytes: Vec<u8> = (0..len).map(|n| u8::try_from(n * 7 % 251).expect("small")).collect();
             std::fs::write(&path, &bytes).expect("written");
-            let file = WheelFile::open(&path).expect("opened");
+            let file = WheelFile::open(&path, fresh).expect("opened");
             assert_eq!(ReadAt::len(&file), len as u64);
             for (offset, count) in [(0, 10), (len - 7, 7), (len / 2 + 1, len / 3), (0, len), (len, 0)] {
                 let mut read = vec![0; count];

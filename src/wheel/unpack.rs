@@ -33,6 +33,9 @@ static WRITERS: LazyLock<Option<ThreadPool>> =
 /// So many compressed bytes of small members are written in one go.
 const BATCH: u64 = 1 << 20;
 
+/// So many bytes of a member are inflated, hashed and written at a time.
+const BUFFER: usize = 1 << 17;
+
 /// How many threads write members.
 pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from) + 2
@@ -135,12 +138,15 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
             }
         }
         for placement in &self.replaced {
-            self.pour(placement, |_| Ok(()))?;
+            self.pour(placement, &mut vec![0; BUFFER], |_| Ok(()))?;
         }
         let batches = batches(&self.placements);
         let write = || -> Result<Vec<FileRow>, UnpackError> {
             let rows = batches.par_iter().with_max_len(1).map(|batch| {
-                let rows = batch.iter().map(|placement| self.write_member(placement, root));
+                let mut buffer = vec![0; BUFFER];
+                let rows = batch
+                    .iter()
+                    .map(|placement| self.write_member(placement, root, &mut buffer));
                 rows.collect::<Result<Vec<_>, _>>()
             });
             Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
@@ -177,7 +183,7 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
         Ok(entry_points::is_python_script(&start))
     }
 
-    fn write_member(&self, placement: &Placement<'_>, root: &Path) -> Result<FileRow, UnpackError> {
+    fn write_member(&self, placement: &Placement<'_>, root: &Path, buffer: &mut [u8]) -> Result<FileRow, UnpackError> {
         let row = self.record.get(&placement.source);
         let mismatch = || UnpackError::Mismatch(placement.source.to_string());
         if placement.script && self.is_python_script(placement)? {
@@ -199,7 +205,7 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
         let file = create(&target, &placement.path, executable)?;
         let mut file = bulk::Writer::new(file, placement.entry.size);
         let mut native = None;
-        let digest = self.pour(placement, |bytes| {
+        let digest = self.pour(placement, buffer, |bytes| {
             native.get_or_insert_with(|| is_native(bytes));
             Ok(file.write_all(bytes).at("write", &target)?)
         })?;
@@ -215,18 +221,18 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
         })
     }
 
-    /// Gives a member's bytes to `sink` and compares them with its row. Returns their digest.
+    /// Gives a member's bytes to `sink`, by way of `buffer`, and compares them with its row. Returns their digest.
     fn pour(
         &self,
         placement: &Placement<'_>,
+        buffer: &mut [u8],
         mut sink: impl FnMut(&[u8]) -> Result<(), UnpackError>,
     ) -> Result<FileDigest, UnpackError> {
         let row = self.record.get(&placement.source);
         let mut reader = self.archive.reader(placement.entry)?;
         let mut hasher = RowHasher::new(row);
-        let mut buffer = vec![0u8; 1 << 17];
         loop {
-            match reader.read(&mut buffer) {
+            match reader.read(buffer) {
                 Ok(0) => break,
                 Ok(count) => {
                     hasher.update(&buffer[..count]);

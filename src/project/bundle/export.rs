@@ -152,7 +152,9 @@ impl Project<'_> {
             cause: Cause::Flag,
             decision: None,
         };
-        let plan = self.finish_plan(chosen, read.clone(), interpreter)?;
+        let mut plan = self.finish_plan(chosen, read.clone(), interpreter)?;
+        // Whoever takes trees in may have no Python to compile them with.
+        plan.bytecode = true;
         // The claim keeps the environment, and so its trees, until they are listed.
         let realised = self.realise(&plan, false)?;
         let store = self.store()?;
