@@ -91,6 +91,7 @@ pub enum Sync {
 
 /// What the command line says; everything is optional.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Overrides {
     /// `--project`: the project folder.
     pub project: Option<PathBuf>,
@@ -124,6 +125,7 @@ pub struct Overrides {
 
 /// Everything configured. Paths are absolute.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent settings, no states")]
 pub struct Config {
     /// The project folder.
     pub project: PathBuf,

@@ -138,8 +138,8 @@ fn serve(compiler: &Compiler, queue: &Mutex<Receiver<Job>>) {
     }
 }
 
-/// Where the bytecode of a source goes.
-fn bytecode_path(source: &RelPath, cache_tag: &str) -> Option<RelPath> {
+/// Where the bytecode of a source goes (PEP 3147); none where it is no module.
+pub(super) fn bytecode_path(source: &RelPath, cache_tag: &str) -> Option<RelPath> {
     let (folder, file) = source.as_str().rsplit_once('/')?;
     let module = file.strip_suffix(".py")?;
     RelPath::new(&format!("{folder}/__pycache__/{module}.{cache_tag}.pyc")).ok()

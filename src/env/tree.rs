@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::bytecode::{BytecodeError, Compilers};
+use super::bytecode::{BytecodeError, Compilers, bytecode_path};
 use super::{FORM, Python, runtime};
 use crate::bulk;
 use crate::checkpoint;
@@ -550,12 +550,10 @@ impl Trees<'_> {
         unpacked: Unpacked,
     ) -> Result<Vec<FileRow>, TreeError> {
         let root = staging.path().join("root");
-        let sources = if self.python.bytecode {
+        if self.python.bytecode {
             self.reporter.event(Event::CompileStarted { file: wheel.file });
-            unpacked.sources()
-        } else {
-            Vec::new()
-        };
+        }
+        let (sources, uncompiled) = self.modules(unpacked.sources());
         let bytecode = self.compilers.compile(&root, sources);
         let bytecode = bytecode.map_err(|source| TreeError::Bytecode {
             file: wheel.file.to_owned(),
@@ -563,8 +561,17 @@ impl Trees<'_> {
         })?;
         checkpoint::reach("tree.compiled");
         unpacked
-            .finish(&root, bytecode)
+            .finish(&root, bytecode, &uncompiled)
             .map_err(|error| refused(wheel.file, error))
+    }
+
+    /// The sources to compile, and the places of bytecode that is left out.
+    pub(crate) fn modules(&self, sources: Vec<(RelPath, String)>) -> (Vec<(RelPath, String)>, Vec<RelPath>) {
+        if self.python.bytecode {
+            return (sources, Vec::new());
+        }
+        let place = |(source, _): &(RelPath, String)| bytecode_path(source, &self.python.cache_tag);
+        (Vec::new(), sources.iter().filter_map(place).collect())
     }
 
     /// Compiles, writes RECORD and the documents, and commits.

@@ -1,5 +1,6 @@
 //! Large wheels over several connections, from servers that misbehave.
 
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 

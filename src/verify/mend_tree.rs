@@ -351,7 +351,8 @@ impl Job<'_> {
             file: self.name.to_owned(),
             source: Box::new(source),
         };
-        unpacked.finish(&self.root(), bytecode).map_err(refused)?;
+        let (_, uncompiled) = self.trees.modules(unpacked.sources());
+        unpacked.finish(&self.root(), bytecode, &uncompiled).map_err(refused)?;
         self.settle(&record)
     }
 

@@ -6,9 +6,9 @@ use std::path::Path;
 use super::inspect::{Entries, Expected, look};
 use super::{Depth, Examined, Kind, Subject, Verifier};
 use crate::digest::FileDigest;
-use crate::env::tree::{Tree, is_top_level_record};
+use crate::env::tree::{Tree, is_top_level_record, python_of};
 use crate::store::{Shelf, Store};
-use crate::wheel::manifest::Manifest;
+use crate::wheel::manifest::{Manifest, is_bytecode_path};
 use crate::wheel::record;
 
 /// What is below a tree's folder according to its manifest.
@@ -42,17 +42,19 @@ pub(super) fn contradiction(store: &Store, tree: &Tree, manifest: &Manifest) -> 
     let agrees = tree.facts.root.is_folded_of(&manifest.files);
     let digest_in_name = tree.name.starts_with(&format!("{}-", tree.facts.wheel.short()));
     if agrees && digest_in_name {
-        return (recorded(&root, manifest) == Some(false)).then_some("manifest.json");
+        return (recorded(&tree.name, &root, manifest) == Some(false)).then_some("manifest.json");
     }
-    Some(if digest_in_name && recorded(&root, manifest) == Some(false) {
-        "manifest.json"
-    } else {
-        "facts.json"
-    })
+    Some(
+        if digest_in_name && recorded(&tree.name, &root, manifest) == Some(false) {
+            "manifest.json"
+        } else {
+            "facts.json"
+        },
+    )
 }
 
 /// Whether the manifest agrees with RECORD; none where there is no RECORD that could be read (its own row tells).
-fn recorded(root: &Path, manifest: &Manifest) -> Option<bool> {
+fn recorded(tree: &str, root: &Path, manifest: &Manifest) -> Option<bool> {
     let row = manifest
         .files
         .iter()
@@ -68,10 +70,11 @@ fn recorded(root: &Path, manifest: &Manifest) -> Option<bool> {
         .iter()
         .map(|row| (row.path.as_str(), (row.digest, row.size)))
         .collect();
-    let agrees = rows.iter().all(|(path, content)| {
-        files
-            .get(path.as_str())
-            .is_some_and(|file| content.is_none_or(|it| it == *file))
+    // RECORD names bytecode that was left out too.
+    let left_out = |path: &str| python_of(tree).is_some_and(|(.., bytecode)| !bytecode) && is_bytecode_path(path);
+    let agrees = rows.iter().all(|(path, content)| match files.get(path.as_str()) {
+        Some(file) => content.is_none_or(|it| it == *file),
+        None => content.is_none() && left_out(path),
     });
     Some(
         agrees

@@ -40,9 +40,14 @@ impl FileRow {
     /// Whether flambeau compiled it (PEP 3147 `__pycache__/*.pyc`).
     #[must_use]
     pub fn is_bytecode(&self) -> bool {
-        let mut parts = self.path.components().rev();
-        parts.next().is_some_and(|name| name.ends_with(".pyc")) && parts.next() == Some("__pycache__")
+        is_bytecode_path(self.path.as_str())
     }
+}
+
+/// Whether a path is where bytecode goes (PEP 3147 `__pycache__/*.pyc`).
+pub(crate) fn is_bytecode_path(path: &str) -> bool {
+    let mut parts = path.rsplit('/');
+    parts.next().is_some_and(|name| name.ends_with(".pyc")) && parts.next() == Some("__pycache__")
 }
 
 /// Every file of a tree, sorted by path.

@@ -3,6 +3,7 @@
 mod backends;
 mod interpreters;
 mod key_hit;
+mod leaving_out;
 mod locked;
 mod offline;
 mod preference;
