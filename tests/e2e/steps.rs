@@ -125,11 +125,13 @@ pub(crate) fn skip(what: &str, why: &str) {
     let _written = writeln!(std::io::stderr(), "SKIPPED: {what}: {why}");
 }
 
-/// A program of the machine, found on the `PATH` of the test itself or in the usual folders.
+/// A program of the machine, found on the `PATH` of the test itself or in the usual folders. The shims of pyenv are
+/// passed over: they are scripts that need a `PATH`, which a world does not have.
 pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&path)
+        .filter(|folder| !folder.ends_with("shims"))
         .chain(usual)
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
