@@ -11,9 +11,11 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 
 use crate::config::{Config, Overrides, Vars};
 use crate::error::{Failure, Kind};
@@ -48,10 +50,12 @@ mod run;
 mod selection;
 mod status;
 mod tree;
+mod verbs;
 mod verify;
 mod why;
 
 use options::ChoiceArgs;
+use verbs::verbs;
 
 /// Builds PyTorch environments the way Nix builds packages: one key, one immutable environment, switching by one
 /// symlink.
@@ -90,7 +94,7 @@ struct Globals {
     /// Print one JSON document
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
-    /// Print errors only
+    /// Print nothing but results and errors
     #[arg(
         short,
         long,
@@ -143,58 +147,32 @@ enum ColorArg {
     Never,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Say which backend this machine gets, and why
-    Detect(detect::DetectArgs),
-    /// Say what is well and what is not: GPU, Python, indexes, disk, store, cache, the active environment's torch
-    Doctor(doctor::DoctorArgs),
-    /// Start a project: write pyproject.toml with the default requirements, and lock them
-    Init(edit::InitArgs),
-    /// Add requirements to pyproject.toml, and lock anew
-    Add(edit::AddArgs),
-    /// Take requirements out of pyproject.toml, and lock anew
-    Remove(edit::RemoveArgs),
-    /// Resolve requirements and write lockfiles/pylock.*.toml and keys.json
-    Lock(lock::LockArgs),
-    /// Print environment keys
-    Hash(hash::HashArgs),
-    /// Bring wheels into the cache
-    Fetch(fetch::FetchArgs),
-    /// Build the wanted environment, if it is not there yet, and activate it
-    Build(build::BuildArgs),
-    /// Flip .venv to an environment that is already built
-    Activate(activate::ActivateArgs),
-    /// Go back to the environment that was active before
-    Rollback(rollback::RollbackArgs),
-    /// List the environments that were active in this project, or forget some
-    Generations(generations::GenerationsArgs),
-    /// Say what is active
-    Status(status::StatusArgs),
-    /// Compare two environments or lockfiles, package by package
-    Diff(diff::DiffArgs),
-    /// Say which packages need a package
-    Why(why::WhyArgs),
-    /// Draw the packages with what each needs
-    Tree(tree::TreeArgs),
-    /// List the environments of the store
-    List(list::ListArgs),
-    /// Check that everything is still what it was when it was built, and mend what is not
-    Verify(verify::VerifyArgs),
-    /// Delete what nothing needs: environments, wheel trees, leftovers of killed commands
-    Gc(gc::GcArgs),
-    /// Keep an environment under a name, whatever projects do
-    Pin(pin::PinArgs),
-    /// Remove a pin
-    Unpin(pin::UnpinArgs),
-    /// Write a bundle for machines without a network, or a lockfile in a form that other tools install from
-    Export(export::ExportArgs),
-    /// Take a bundle in: wheels into the cache, trees into the store, lockfiles into the project
-    Import(import::ImportArgs),
-    /// Run a command in the wanted environment, building it first if needed
-    Run(run::RunArgs),
-    /// Start a shell in the wanted environment, building it first if needed
-    Shell(run::InsideArgs),
+verbs! {
+    "detect" Detect(detect::DetectArgs) "Say which backend this machine gets, and why";
+    "doctor" Doctor(doctor::DoctorArgs) "Say what is well and what is not: GPU, Python, indexes, disk, store, cache, the active environment's torch";
+    "init" Init(edit::InitArgs) "Start a project: write pyproject.toml with the default requirements, and lock them";
+    "add" Add(edit::AddArgs) "Add requirements to pyproject.toml, and lock anew";
+    "remove" Remove(edit::RemoveArgs) "Take requirements out of pyproject.toml, and lock anew";
+    "lock" Lock(lock::LockArgs) "Resolve requirements and write lockfiles/pylock.*.toml and keys.json";
+    "hash" Hash(hash::HashArgs) "Print environment keys";
+    "fetch" Fetch(fetch::FetchArgs) "Bring wheels into the cache";
+    "build" Build(build::BuildArgs) "Build the wanted environment, if it is not there yet, and activate it";
+    "activate" Activate(activate::ActivateArgs) "Flip .venv to an environment that is already built";
+    "rollback" Rollback(rollback::RollbackArgs) "Go back to the environment that was active before";
+    "generations" Generations(generations::GenerationsArgs) "List the environments that were active in this project, or forget some";
+    "status" Status(status::StatusArgs) "Say what is active";
+    "diff" Diff(diff::DiffArgs) "Compare two environments or lockfiles, package by package";
+    "why" Why(why::WhyArgs) "Say which packages need a package";
+    "tree" Tree(tree::TreeArgs) "Draw the packages with what each needs";
+    "list" List(list::ListArgs) "List the environments of the store";
+    "verify" Verify(verify::VerifyArgs) "Check that everything is still what it was when it was built, and mend what is not";
+    "gc" Gc(gc::GcArgs) "Delete what nothing needs: environments, wheel trees, leftovers of killed commands";
+    "pin" Pin(pin::PinArgs) "Keep an environment under a name, whatever projects do";
+    "unpin" Unpin(pin::UnpinArgs) "Remove a pin";
+    "export" Export(export::ExportArgs) "Write a bundle for machines without a network, or a lockfile in a form that other tools install from";
+    "import" Import(import::ImportArgs) "Take a bundle in: wheels into the cache, trees into the store, lockfiles into the project";
+    "run" Run(run::RunArgs) "Run a command in the wanted environment, building it first if needed";
+    "shell" Shell(run::InsideArgs) "Start a shell in the wanted environment, building it first if needed";
 }
 
 impl Command {
@@ -227,6 +205,24 @@ impl Command {
             Self::Run(args) => Some(args.inside.choice.clone()),
             Self::Shell(args) => Some(args.choice.clone()),
         }
+    }
+
+    /// Whether a verb reads and writes a few small files, and that is all.
+    const fn is_brief(&self) -> bool {
+        matches!(
+            self,
+            Self::Hash(_)
+                | Self::Activate(_)
+                | Self::Rollback(_)
+                | Self::Generations(_)
+                | Self::Status(_)
+                | Self::Diff(_)
+                | Self::Why(_)
+                | Self::Tree(_)
+                | Self::List(_)
+                | Self::Pin(_)
+                | Self::Unpin(_)
+        )
     }
 
     /// The flags of some verbs that stand for configuration.
@@ -297,7 +293,11 @@ pub fn main() -> ExitCode {
     };
     let vars = Vars::current();
     let options = cli.globals.ui_options(&vars);
-    end_on_signals(options);
+    if cli.command.is_brief() {
+        end_quietly_on_signals();
+    } else {
+        end_on_signals(options);
+    }
     let ui = Ui::new(options);
     // What panicked is dropped with the process; only the answer goes on.
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(cli, &vars, &ui)));
@@ -326,6 +326,17 @@ pub fn main() -> ExitCode {
             ui.failure(&failure);
             ExitCode::from(failure.kind.exit_code())
         }
+    }
+}
+
+/// The same for verbs that are over before anybody could ask what was interrupted; starting a thread would take them a
+/// good part of their time.
+fn end_quietly_on_signals() {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let code = i32::from(Kind::Interrupted.exit_code());
+    for signal in [SIGINT, SIGTERM] {
+        let always = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_shutdown(signal, code, always).ok();
     }
 }
 

@@ -8,7 +8,6 @@
 //! `docs/gc.md` has the rules, the protocol between collections and everybody else, and the form of the JSON document.
 //! Refuses: to delete anything while a root cannot be read, and a store whose file system has no locks.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -132,21 +131,43 @@ pub struct Collector<'a> {
     pub reporter: &'a dyn Reporter,
 }
 
-/// Notes beside a project's root what the project needs, `path` included, and that this is active now. Where the store
+/// Notes beside a project's root what the project needs, `path` included, and when what is active now, or was, became so. Where the store
 /// cannot be written, the note is not needed either: nobody who may collect it belongs to this user.
+///
+/// A note that is there grows; the history, as long as it may be, is read only where nothing is known. What the project
+/// needs no more is dropped from the note by the next collection.
 pub fn remember(store: &Store, profile: &Profile, path: &Path) {
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-    let mut environments: BTreeSet<String> = BTreeSet::new();
-    let generations = profile.generations().unwrap_or_default();
-    environments.extend(generations.iter().filter_map(|generation| name(&generation.path)));
-    environments.extend(name(path));
-    let active = profile.active_path().ok().flatten().and_then(|path| name(&path));
-    for environment in active.iter().chain(&name(path)) {
-        if store.has(Shelf::Envs, environment) {
-            store.touch(Shelf::Envs, environment).ok();
+    let root = store.project_root(profile.project());
+    let known = store.note(&root).ok().flatten().filter(Note::is_complete);
+    let mut environments = if let Some(note) = &known {
+        note.environments.clone()
+    } else {
+        let generations = profile.generations().unwrap_or_default();
+        generations
+            .iter()
+            .filter_map(|generation| name(&generation.path))
+            .collect()
+    };
+    let active = profile.active_path().ok().flatten();
+    let (left, entered) = (
+        active.filter(|active| active != path).and_then(|path| name(&path)),
+        name(path),
+    );
+    if let Some(left) = left {
+        if store.has(Shelf::Envs, &left) {
+            store.touch(Shelf::Envs, &left).ok();
         }
+        environments.insert(left);
     }
-    environments.extend(active);
+    if let Some(entered) = entered {
+        if store.has(Shelf::Envs, &entered) {
+            store.touch_roughly(Shelf::Envs, &entered).ok();
+        }
+        environments.insert(entered);
+    }
     let note = Note::new(profile.project(), environments, None);
-    store.write_note(&store.project_root(profile.project()), &note).ok();
+    if known.as_ref() != Some(&note) {
+        store.write_note(&root, &note).ok();
+    }
 }

@@ -161,7 +161,7 @@ impl Profile {
     fn protected(&self) -> Result<Option<u64>, ProfileError> {
         Ok(match self.current()? {
             Some(current) => Some(current.number),
-            None => self.noted()?,
+            None => self.noted()?.map(|noted| noted.current),
         })
     }
 }

@@ -5,7 +5,7 @@
 //! environment_state.json   -> .venv/environment_state.json   so that one flip moves both
 //! .flambeau/generations/<n>.json                             one record a generation
 //! .flambeau/links/<n>      -> <store>/envs/<name>            which outlives a record that is lost
-//! .flambeau/current                                          the number that was activated last
+//! .flambeau/current                                          the number that was activated last, and the greatest
 //! .flambeau/overlay.pth                                      the project's own folders, for the start-up hook
 //! .flambeau/guard
 //! ```
@@ -94,6 +94,15 @@ pub struct Request {
     pub user: String,
 }
 
+/// What `.flambeau/current` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Noted {
+    /// The number that was activated last.
+    current: u64,
+    /// The greatest number that was ever given away, so that nobody needs to list a long history to find it.
+    newest: Option<u64>,
+}
+
 /// The profile of one project.
 #[derive(Debug, Clone)]
 pub struct Profile {
@@ -141,17 +150,19 @@ impl Profile {
         let Some(active) = self.active_path()? else {
             return Ok(None);
         };
-        if let Some(number) = self.noted()?
-            && let Some(generation) = self.generation(number)?
+        if let Some(noted) = self.noted()?
+            && let Some(generation) = self.generation(noted.current)?
             && generation.path == active
         {
             return Ok(Some(generation));
         }
-        Ok(self
-            .generations()?
-            .into_iter()
-            .rev()
-            .find(|generation| generation.path == active))
+        for generation in self.newest_first()? {
+            let generation = generation?;
+            if generation.path == active {
+                return Ok(Some(generation));
+            }
+        }
+        Ok(None)
     }
 
     /// Makes the environment at `path` active. Returns its generation, and whether that is a new one: activating what
@@ -256,14 +267,11 @@ impl Profile {
         if active.is_none() {
             return Err(ProfileError::NothingActive(self.project.clone()));
         }
-        for number in self.numbers()?.into_iter().rev() {
-            if current.is_none_or(|current| number < current)
-                && let Some(generation) = self.generation(number)?
-            {
-                return Ok(generation);
-            }
-        }
-        Err(ProfileError::NoOlder(current))
+        let older = match current {
+            Some(current) => self.older_than(current).next(),
+            None => self.newest_first()?.next(),
+        };
+        older.unwrap_or(Err(ProfileError::NoOlder(current)))
     }
 
     /// The state link first: it is relative and never changes, so from the second time on one rename moves both.
@@ -272,9 +280,17 @@ impl Profile {
             fsx::flip_symlink(&Path::new(".venv").join(state::FILE_NAME), &self.state_link())?;
         }
         checkpoint::reach("profile.state_linked");
-        if self.noted()? != Some(generation.number) {
-            let number = format!("{}\n", generation.number);
-            fsx::write_atomic(&self.noted_path(), number.as_bytes())?;
+        let noted = self.noted()?;
+        if noted.is_none_or(|noted| noted.current != generation.number || noted.newest.is_none()) {
+            let newest = match noted.and_then(|noted| noted.newest) {
+                Some(newest) => newest,
+                None => self.numbers()?.into_iter().max().unwrap_or(0),
+            };
+            // Always as long, so that it may be written over; if it cannot be read, nothing is lost but time.
+            let numbers = format!("{:<20} {:<20}\n", generation.number, newest.max(generation.number));
+            if !fsx::write_over(&self.noted_path(), numbers.as_bytes())? {
+                fsx::write_atomic(&self.noted_path(), numbers.as_bytes())?;
+            }
         }
         checkpoint::reach("profile.noted");
         if self.active_path()?.as_deref() != Some(&generation.path) {
@@ -288,10 +304,22 @@ impl Profile {
         self.folder().join("current")
     }
 
-    /// The number that was activated last, as far as anybody noted it.
-    fn noted(&self) -> Result<Option<u64>, PathError> {
-        let bytes = fsx::read_if_exists(&self.noted_path())?;
-        Ok(bytes.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.trim().parse().ok()))
+    /// What was noted last, as far as it can be read.
+    fn noted(&self) -> Result<Option<Noted>, PathError> {
+        let bytes = fsx::read_if_exists(&self.noted_path())?.unwrap_or_default();
+        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        let mut numbers = text.split_whitespace().map(str::parse);
+        Ok(match numbers.next() {
+            Some(Ok(current)) => Some(Noted {
+                current,
+                // One that nothing stands for may be anything.
+                newest: numbers
+                    .next()
+                    .and_then(Result::ok)
+                    .filter(|newest| self.is_given(*newest)),
+            }),
+            _ => None,
+        })
     }
 
     /// Tells the store that this project exists and needs the environment, so that a collection keeps it. Returns the

@@ -5,6 +5,7 @@
 //! Refuses: a record of a newer schema, by its version. A garbled one without a link that leads somewhere is passed over.
 
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -147,6 +148,13 @@ impl Generation {
     }
 }
 
+/// The last few numbers up to one.
+const fn few_up_to(newest: u64) -> Range<u64> {
+    const FEW: u64 = 16;
+    let first = newest.saturating_sub(FEW - 1);
+    (if first == 0 { 1 } else { first })..newest.saturating_add(1)
+}
+
 fn numbered(folder: &Path, ending: &str) -> Result<Vec<u64>, PathError> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -186,6 +194,12 @@ impl Profile {
             fsx::write_atomic(&ignore, b"*\n")?;
         }
         Ok(())
+    }
+
+    /// Whether a number is given away.
+    pub(super) fn is_given(&self, number: u64) -> bool {
+        let link = self.links().join(number.to_string());
+        std::fs::symlink_metadata(link).is_ok()
     }
 
     /// The numbers that are given away, ascending; what they stand for may be unreadable.
@@ -233,6 +247,35 @@ impl Profile {
         Ok(generations)
     }
 
+    /// The readable generations, newest first. A history may be long: each is read when its turn comes, and the folders
+    /// are listed only for who wants more than the first few.
+    pub fn newest_first(&self) -> Result<impl Iterator<Item = Result<Generation, ProfileError>> + '_, ProfileError> {
+        let newest = self.noted()?.and_then(|noted| noted.newest);
+        Ok(self.backwards(newest.map_or(1..1, few_up_to), u64::MAX))
+    }
+
+    /// The readable generations with a smaller number, newest first; see [`Profile::newest_first`].
+    pub(super) fn older_than(&self, number: u64) -> impl Iterator<Item = Result<Generation, ProfileError>> + '_ {
+        self.backwards(few_up_to(number.saturating_sub(1)), number)
+    }
+
+    /// The numbers of `first`, then all others below `end`.
+    fn backwards(&self, first: Range<u64>, end: u64) -> impl Iterator<Item = Result<Generation, ProfileError>> + '_ {
+        let few = first.clone();
+        let others = std::iter::once_with(|| self.numbers()).flat_map(move |numbers| {
+            let (numbers, error) = match numbers {
+                Ok(numbers) => (numbers, None),
+                Err(error) => (Vec::new(), Some(Err(ProfileError::from(error)))),
+            };
+            let few = few.clone();
+            let others = numbers.into_iter().rev().map(Ok);
+            let others = others.filter(move |number| !number.as_ref().is_ok_and(|it| few.contains(it) || *it >= end));
+            error.into_iter().chain(others)
+        });
+        let numbers = first.rev().map(Ok).chain(others);
+        numbers.filter_map(|number: Result<u64, ProfileError>| number.and_then(|it| self.generation(it)).transpose())
+    }
+
     /// Every environment that the history names, with the generation's number: also where a record cannot be read, as
     /// long as its link can. What lies there may be needed and must not be collected.
     pub fn environments(&self) -> Result<Vec<(u64, PathBuf)>, ProfileError> {
@@ -250,7 +293,11 @@ impl Profile {
     /// Gives the next number away to an environment. The link is made exclusively, so that a number never has two
     /// environments, not even after records were lost.
     pub(super) fn next_number(&self, path: &Path) -> Result<u64, PathError> {
-        let mut number = numbered(&self.records(), ".json")?.into_iter().max().unwrap_or(0) + 1;
+        let newest = match self.noted()?.and_then(|noted| noted.newest) {
+            Some(newest) => newest,
+            None => self.numbers()?.into_iter().max().unwrap_or(0),
+        };
+        let mut number = newest + 1;
         loop {
             let link = self.links().join(number.to_string());
             match symlink(path, &link) {

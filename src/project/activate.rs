@@ -158,8 +158,10 @@ impl Project<'_> {
 
     fn reactivate(&self, to: Option<u64>, cause: Cause, in_the_way: InTheWay) -> Result<Activated, ActivateError> {
         let (profile, store) = (self.profile(), self.writable_store()?);
-        // Before anything is written: where there is nothing to go back to, nothing changes.
-        profile.rollback_target(to)?;
+        // Where there is nothing to go back to, nothing is written, not even the profile's folder.
+        if !profile.folder().exists() {
+            profile.rollback_target(to)?;
+        }
         if in_the_way == InTheWay::Refuse {
             profile.check_links()?;
         }

@@ -8,7 +8,6 @@ use super::Project;
 use super::activate::ActivateError;
 use crate::backend::{Backend, Channel, Preference};
 use crate::env::state::EnvironmentState;
-use crate::profile::Generation;
 use crate::store::Shelf;
 
 /// An environment of the store.
@@ -27,13 +26,19 @@ pub struct Listed {
 impl Project<'_> {
     /// Every environment of the lower stores and of one's own, in this order and sorted by name in each.
     pub fn environments(&self) -> Result<Vec<Listed>, ActivateError> {
+        self.environments_named("")
+    }
+
+    /// Those of them whose folder names begin so.
+    fn environments_named(&self, beginning: &str) -> Result<Vec<Listed>, ActivateError> {
         let own = self.store()?;
         let mut found = Vec::new();
         for store in own.layers() {
             store.check_version()?;
             let lower = (store.root() != own.root()).then(|| store.root().to_owned());
             // A team's store has a thousand of them, and each is a file to be read.
-            let names = store.names(Shelf::Envs)?;
+            let mut names = store.names(Shelf::Envs)?;
+            names.retain(|name| name.starts_with(beginning));
             let listed = names.into_par_iter().map(|name| {
                 let path = store.path(Shelf::Envs, &name);
                 Listed {
@@ -48,7 +53,7 @@ impl Project<'_> {
         Ok(found)
     }
 
-    /// The environment that a backend, a channel or a key names. This project's own history comes first.
+    /// The environment that a key, a backend or a channel names; for the last two this project's own history comes first.
     ///
     /// Returns whether it was named by its key.
     pub fn named_environment(&self, name: &str) -> Result<(PathBuf, bool), ActivateError> {
@@ -63,30 +68,37 @@ impl Project<'_> {
             Some(backend) => of == backend,
             None => channel.as_str() == name,
         };
-        let mut own: Vec<Generation> = self.profile().generations()?;
-        own.retain(|generation| fits(generation.backend, &generation.channel));
-        own.reverse();
-        own.sort_by_key(|generation| !channels.contains(&generation.channel));
-        if let Some(generation) = own.into_iter().find(Generation::is_there) {
-            return Ok((generation.path, false));
-        }
+        // Few names are meant for anything else that look like the beginning of a key.
         let is_key = name.len() >= 6 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let all = self.environments()?;
         if is_key {
             let short = &name[..name.len().min(40)].to_ascii_lowercase();
-            let found: Vec<&Listed> = all
-                .iter()
-                .filter(|listed| listed.name.starts_with(short))
-                .filter(|listed| {
-                    name.len() <= 40
-                        || listed
-                            .state
-                            .as_ref()
-                            .is_ok_and(|state| state.environment_key.to_string() == name)
-                })
-                .collect();
-            return Ok((self.one_of(name, &found)?.ok_or_else(nothing)?, true));
+            let mut found = self.environments_named(short)?;
+            if name.len() > 40 {
+                let is_whole = |state: &EnvironmentState| state.environment_key.to_string().eq_ignore_ascii_case(name);
+                found.retain(|listed| listed.state.as_ref().is_ok_and(is_whole));
+            }
+            if let Some(path) = self.one_of(name, &found)? {
+                return Ok((path, true));
+            }
         }
+        let mut other = None;
+        for generation in self.profile().newest_first()? {
+            let generation = generation?;
+            if !fits(generation.backend, &generation.channel) || !generation.is_there() {
+                continue;
+            }
+            if channels.is_empty() || channels.contains(&generation.channel) {
+                return Ok((generation.path, false));
+            }
+            other.get_or_insert(generation.path);
+        }
+        if let Some(path) = other {
+            return Ok((path, false));
+        }
+        if is_key {
+            return Err(nothing());
+        }
+        let all = self.environments()?;
         // What this project's lockfiles would build comes before what other projects left in the store.
         let keys: Vec<String> = self
             .all_lockfiles()
@@ -115,7 +127,7 @@ impl Project<'_> {
     }
 
     /// One of the environments of one key: several differ only in their interpreter, and the active one's comes first.
-    fn one_of(&self, name: &str, found: &[&Listed]) -> Result<Option<PathBuf>, ActivateError> {
+    fn one_of(&self, name: &str, found: &[Listed]) -> Result<Option<PathBuf>, ActivateError> {
         let mut keys: Vec<String> = found
             .iter()
             .filter_map(|listed| listed.name.get(..40).map(str::to_owned))
@@ -128,7 +140,7 @@ impl Project<'_> {
                 keys,
             });
         }
-        let usable = |listed: &&&Listed| {
+        let usable = |listed: &&Listed| {
             listed
                 .state
                 .as_ref()

@@ -337,20 +337,21 @@ impl Project<'_> {
     ) -> Result<(Vec<Tree>, u64), RealiseError> {
         let selected = plan.selected()?;
         trees.claim_all(selected.iter().map(wheel_id))?;
-        let mut found: Vec<Option<Tree>> = Vec::with_capacity(selected.len());
-        for selected in &selected {
-            let id = wheel_id(selected);
-            let tree = match trees.find(&id)? {
-                Some(tree) => Some(tree),
-                None => trees.adopt(&id)?,
-            };
-            found.push(tree);
+        let found = selected.iter().map(|selected| trees.find(&wheel_id(selected)));
+        let mut found = found.collect::<Result<Vec<Option<Tree>>, _>>()?;
+        let absent = found.iter().filter(|tree| tree.is_none()).count();
+        if absent > 0 {
+            self.reporter.event(Event::UnpackPlanned { files: absent });
+        }
+        for (tree, selected) in found.iter_mut().zip(&selected) {
+            if tree.is_none() {
+                *tree = trees.adopt(&wheel_id(selected))?;
+            }
         }
         let missing: Vec<usize> = (0..selected.len()).filter(|at| found[*at].is_none()).collect();
         if missing.is_empty() {
             return Ok((found.into_iter().flatten().collect(), 0));
         }
-        self.reporter.event(Event::UnpackPlanned { files: missing.len() });
         let wheels: Vec<Selected<'_>> = missing.iter().map(|at| selected[*at]).collect();
         let network = self.network(&plan.chosen.channel, Some(&plan.interpreter))?;
         let homes = self.homes(&plan.lockfile);

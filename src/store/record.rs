@@ -53,17 +53,20 @@ fn one_line(path: &str) -> String {
         .unwrap_or_default()
 }
 
+/// The kernel's boot id; empty where there is none. It does not change while a process lives, and every object of a
+/// build is compared with it.
+pub(super) fn boot_id() -> &'static str {
+    static BOOT: LazyLock<String> = LazyLock::new(|| one_line("/proc/sys/kernel/random/boot_id"));
+    &BOOT
+}
+
 impl CommitRecord {
     fn now(synced: bool, contents: Option<serde_json::Value>) -> Self {
-        // Neither changes while a process lives, and every object of a build is compared with them.
-        static HERE: LazyLock<(String, String)> = LazyLock::new(|| {
-            let boot = one_line("/proc/sys/kernel/random/boot_id");
-            (one_line("/etc/machine-id"), boot)
-        });
+        static MACHINE: LazyLock<String> = LazyLock::new(|| one_line("/etc/machine-id"));
         Self {
             schema: SCHEMA,
-            machine: HERE.0.clone(),
-            boot: HERE.1.clone(),
+            machine: MACHINE.clone(),
+            boot: boot_id().to_owned(),
             synced,
             contents,
         }

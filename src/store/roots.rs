@@ -84,6 +84,12 @@ impl Note {
             unknown: false,
         }
     }
+
+    /// Whether it was made of something that was there, and names all that this needed.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.missing.is_none() && !self.unknown
+    }
 }
 
 fn digest(path: &Path) -> String {

@@ -11,11 +11,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::record::boot_id;
 use super::{Shelf, Store, StoreError};
 use crate::fsx::{self, PathContext as _};
 
 /// The form of a stamp.
 const SCHEMA: u32 = 1;
+
+/// The bytes of a stamp's file, but for the end of the line; longer than any stamp.
+const LENGTH: usize = 159;
 
 /// A moment, as far as this machine knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,13 +36,12 @@ impl Now {
     /// This moment.
     #[must_use]
     pub fn read() -> Self {
-        let line = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let uptime = line("/proc/uptime");
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
         Self {
             unix: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs()),
-            boot: line("/proc/sys/kernel/random/boot_id").trim().to_owned(),
+            boot: boot_id().to_owned(),
             uptime: uptime
                 .split('.')
                 .next()
@@ -99,15 +102,38 @@ impl Store {
 
     /// Notes that an object is built, or active, now.
     pub fn touch(&self, shelf: Shelf, name: &str) -> Result<(), StoreError> {
-        let bytes = serde_json::to_vec(&Stamp::now()).unwrap_or_default();
-        Ok(fsx::write_shared(&self.stamp_path(shelf, name), &bytes)?)
+        let (path, text) = (
+            self.stamp_path(shelf, name),
+            serde_json::to_string(&Stamp::now()).unwrap_or_default(),
+        );
+        // Always as long, so that one may be written over another. Who decides by them waits until nobody writes.
+        let bytes = format!("{text:<LENGTH$}\n").into_bytes();
+        if !fsx::write_over(&path, &bytes)? {
+            fsx::write_shared(&path, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that an object is active from now on. The end of that is noted to the second, by [`Store::touch`]; the
+    /// beginning, which only counts if the end is never noted, to the hour: who switches to and fro does not wait for it.
+    pub fn touch_roughly(&self, shelf: Shelf, name: &str) -> Result<(), StoreError> {
+        const ROUGHLY: Duration = Duration::from_hours(1);
+        let now = Now::read();
+        match self.stamp(shelf, name)? {
+            Some(stamp) if stamp.age(&now) < ROUGHLY && stamp.time <= now.unix => Ok(()),
+            _ => self.touch(shelf, name),
+        }
+    }
+
+    fn stamp(&self, shelf: Shelf, name: &str) -> Result<Option<Stamp>, StoreError> {
+        let bytes = fsx::read_if_exists(&self.stamp_path(shelf, name))?.unwrap_or_default();
+        Ok(serde_json::from_slice(&bytes).ok())
     }
 
     /// How long an object has been neither built nor active, as far as is known: by its stamp, else by the time at
     /// which its folder changed last.
     pub fn idle(&self, shelf: Shelf, name: &str, now: &Now) -> Result<Duration, StoreError> {
-        let bytes = fsx::read_if_exists(&self.stamp_path(shelf, name))?.unwrap_or_default();
-        if let Ok(stamp) = serde_json::from_slice::<Stamp>(&bytes) {
+        if let Some(stamp) = self.stamp(shelf, name)? {
             return Ok(stamp.age(now));
         }
         let path = self.path(shelf, name);
@@ -124,8 +150,7 @@ impl Store {
     /// Whether a stamp lies in the future: it was written under a clock that was wrong, or the clock is wrong now.
     #[must_use]
     pub fn is_from_the_future(&self, shelf: Shelf, name: &str, now: &Now) -> bool {
-        let bytes = fsx::read_if_exists(&self.stamp_path(shelf, name)).ok().flatten();
-        let stamp = bytes.and_then(|bytes| serde_json::from_slice::<Stamp>(&bytes).ok());
+        let stamp = self.stamp(shelf, name).ok().flatten();
         stamp.is_some_and(|stamp| stamp.time > now.unix.saturating_add(60) && stamp.boot != now.boot)
     }
 }

@@ -84,6 +84,29 @@ fn a_key_hit_and_a_flip_start_no_program_and_need_few_system_calls() {
     if !traced(&["--version"]).0.status.success() {
         return skip("system calls of a key hit", "strace cannot trace here");
     }
+    // A history of two years of switching, of which only the newest entries matter.
+    let other = world.build(&["--backend", "cpu"]);
+    let profile = world.project().join(".flambeau");
+    let record = fs::read_to_string(profile.join("generations/2.json")).expect("written");
+    for number in 3..1000 {
+        let record = record.replace("\"number\": 2", &format!("\"number\": {number}"));
+        fs::write(profile.join(format!("generations/{number}.json")), record).expect("ours");
+        symlink(text(&other, "path"), profile.join(format!("links/{number}"))).expect("ours");
+    }
+    world.flambeau(&["activate", "cuda"]).ok();
+    for (arguments, verb) in [
+        (&["activate", "cpu"][..], "activated CPU"),
+        (&["rollback"], "rolled back to CUDA"),
+        (&["activate", "cuda"], "already active: CUDA"),
+    ] {
+        let (output, calls) = traced(arguments);
+        assert!(output.ok().stdout.starts_with(verb), "{arguments:?}");
+        assert!(
+            !calls.contains("getdents"),
+            "{arguments:?}: the history was listed\n{calls}"
+        );
+        assert!(calls.lines().count() < 500, "{arguments:?}: {}", calls.lines().count());
+    }
     for arguments in [&["build", "--backend", "cuda"][..], &["activate", text(&first, "key")]] {
         let (output, calls) = traced(arguments);
         output.ok();
