@@ -4,13 +4,15 @@
     python3 tests/bench/bench.py [--flambeau target/release/flambeau] [--wheels DIR] [--rows hit,switch,warm,…]
 
 Not part of the test suite: it needs nginx, uv (of the PATH, else installed from the package index into a scratch
-environment), CPython 3.11 and about 20 GB. Only the standard library is used. The wheels of torch 2.7.0 and torchvision
+environment), CPython 3.11 and about 40 GB. Only the standard library is used. The wheels of torch 2.7.0 and torchvision
 0.22.0 (28 of them, 2.9 GB) are taken from --wheels, a folder that is searched at any depth (a flambeau cache will do),
 and those that are missing there are downloaded once from the package index. From then on nothing but the loopback is
 contacted: both programs fetch from one nginx.
 
 The two run in turn, A B A B …, each with folders of its own on one file system. What is timed is one whole process, from
-its start to its end; deleting what the run before has left is not timed. Cold runs start with empty caches and stores.
+its start to its end. Cold runs start with empty caches and stores, and with nothing left to write to the disk. What the
+run before has left is neither timed nor deleted, but moved away and its large files emptied: for minutes after thousands of
+names were deleted, ext4 is slow to make new ones, and that would be measured in place of the programs.
 """
 
 import argparse
@@ -18,7 +20,9 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -184,8 +188,26 @@ class Bench:
     def build(self, *arguments, **how):
         return self.flambeau("build", "--channel", "pip", "--python", self.python, *arguments, **how)
 
+    def move_away(self, path):
+        aside = self.work / "aside" / uuid.uuid4().hex
+        aside.parent.mkdir(exist_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            # A folder that may not be written cannot be moved either.
+            path.chmod(path.stat().st_mode | stat.S_IWUSR)
+        path.rename(aside)
+        return aside
+
+    def set_aside(self, *paths):
+        """Takes away what a run has left, keeps its names and frees its space."""
+        for path in paths:
+            if os.path.lexists(path):
+                aside = self.move_away(path)
+                if aside.is_dir() and not aside.is_symlink():
+                    emptied = ["find", aside, "-type", "f", "-size", "+64k", "-exec", "truncate", "-s", "0", "{}", "+"]
+                    subprocess.run(emptied, check=True)
+
     def new_venv(self):
-        remove(self.venv)
+        self.set_aside(self.venv)
         run([self.uv_program, "venv", "--quiet", "--python", self.python, self.venv], env=self.environment())
 
     def uv(self, *arguments, requirements=None, slow=False):
@@ -206,15 +228,16 @@ class Bench:
 
     # The rows.
 
-    def cold_flambeau(self, slow=False):
-        remove(self.store, self.cache, self.project / ".flambeau")
-        for link in (".venv", "environment_state.json"):
-            (self.project / link).unlink(missing_ok=True)
-        return self.build(slow=slow)
+    def cold_flambeau(self, *arguments, slow=False):
+        links = [self.project / name for name in (".flambeau", ".venv", "environment_state.json")]
+        self.set_aside(self.store, self.cache, *links)
+        os.sync()
+        return self.build(*arguments, slow=slow)
 
     def cold_uv(self, *arguments, slow=False):
-        remove(self.uv_cache)
+        self.set_aside(self.uv_cache)
         self.new_venv()
+        os.sync()
         return self.uv(*arguments, slow=slow)
 
     def row_cold(self):
@@ -223,11 +246,10 @@ class Bench:
         )
 
     def row_cold_plain(self):
-        self.new_project("keep-wheels = false\n")
+        leaving_out = ["--no-compile-bytecode", "--no-keep-wheels"]
         self.results["cold-plain"] = in_turn(
-            self.arguments.cold_runs, flambeau=self.cold_flambeau, uv=self.cold_uv
+            self.arguments.cold_runs, flambeau=lambda: self.cold_flambeau(*leaving_out), uv=self.cold_uv
         )
-        self.new_project()
 
     def row_limited(self):
         self.results["limited"] = in_turn(
@@ -286,34 +308,24 @@ class Bench:
         self.flambeau("activate", "cpu")
         return sample
 
-    def set_aside(self):
-        """Takes the built environment away without deleting it: deleting thousands of names slows down what comes next."""
-        aside = self.work / "aside"
-        aside.mkdir(exist_ok=True)
-        for environment in (self.store / "envs").glob("*-pip-*"):
-            environment.chmod(0o755)
-            environment.rename(aside / uuid.uuid4().hex)
-
     def fresh_flambeau(self):
-        self.set_aside()
+        """Its files are the store's too, so here nothing may be emptied."""
+        for environment in (self.store / "envs").glob("*-pip-*"):
+            self.move_away(environment)
         return self.build()
 
     def fresh_uv(self, *arguments):
-        aside = self.work / "aside"
-        aside.mkdir(exist_ok=True)
         if self.venv.exists():
-            self.venv.rename(aside / uuid.uuid4().hex)
+            self.move_away(self.venv)
         self.new_venv()
         return self.uv(*arguments)
 
     def row_warm(self):
         self.results["warm"] = in_turn(self.arguments.runs, flambeau=self.fresh_flambeau, uv=self.fresh_uv)
-        remove(self.work / "aside")
         self.results["warm-bytecode"] = {
             "flambeau": self.results["warm"]["flambeau"],
             "uv": in_turn(min(5, self.arguments.runs), uv=lambda: self.fresh_uv("--compile-bytecode"))["uv"],
         }
-        remove(self.work / "aside")
 
     def row_import(self):
         def first(fresh, prefix):
@@ -328,7 +340,6 @@ class Bench:
             flambeau=first(self.fresh_flambeau, self.project / ".venv"),
             uv=first(self.fresh_uv, self.venv),
         )
-        remove(self.work / "aside")
 
     def row_verify(self):
         if subprocess.run([self.flambeau_program, "verify", "--help"], capture_output=True).returncode != 0:
@@ -340,7 +351,7 @@ class Bench:
         files.write_bytes(listed)
         hashing = f"xargs -0 -n 64 -P {os.cpu_count()} sha256sum < {files} > /dev/null"
         self.results["verify"] = in_turn(
-            min(3, self.arguments.runs),
+            min(5, self.arguments.runs),
             flambeau=lambda: self.flambeau("verify"),
             sha256sum=lambda: run(["sh", "-c", hashing]),
         )
@@ -370,7 +381,9 @@ class Bench:
     def row_limits(self):
         """What the machine does with the same bytes."""
         shell = lambda text: lambda: run(["sh", "-c", text])
-        copy = self.work / "copy"
+        copy, cores = self.work / "copy", os.cpu_count()
+        site_packages = self.venv / "lib/python3.11/site-packages"
+        names = " ".join(shlex.quote(str(path)) for path in self.wheels)
         torch = next(path for path in self.wheels if path.name.startswith("torch-"))
         real = self.venv
         limits = {
@@ -378,6 +391,13 @@ class Bench:
             "dd, buffered, 1 GB": (3, shell(f"dd if=/dev/zero of={copy} bs=1M count=1000")),
             "dd, direct, 1 GB": (3, shell(f"dd if=/dev/zero of={copy} bs=1M count=1000 oflag=direct")),
             "sha256sum, torch wheel": (3, shell(f"sha256sum {torch}")),
+            "sha256sum, all wheels, all cores": (3, shell(f"echo {names} | xargs -n 1 -P {cores} sha256sum")),
+            "Python's compileall, all modules, all cores": (
+                3, shell(f"{self.python} -m compileall -q -f -j {cores} {site_packages} || true")
+            ),
+            "Python's zipfile -t (inflating, CRC), all wheels, all cores": (
+                3, shell(f"echo {names} | xargs -n 1 -P {cores} {sys.executable} -m zipfile -t")
+            ),
             "Python's zipfile, torch wheel": (1, shell(f"{sys.executable} -m zipfile -e {torch} {copy}")),
         }
         if shutil.which("unzip"):
@@ -386,10 +406,13 @@ class Bench:
             self.results[f"limit: {name}"] = {"machine": []}
             for _ in range(rounds):
                 self.results[f"limit: {name}"]["machine"].append(action())
-                if copy.is_dir():
-                    shutil.rmtree(copy)
+                if copy.is_file():
+                    copy.unlink()
+                elif name == "cp -al":
+                    # Its files are those of the environment.
+                    self.move_away(copy)
                 else:
-                    copy.unlink(missing_ok=True)
+                    self.set_aside(copy)
 
     def measure(self):
         rows = self.arguments.rows.split(",") if self.arguments.rows else ROWS
@@ -427,8 +450,8 @@ def main():
     parser.add_argument("--work", help="a folder for everything, kept afterwards [default: a temporary one]")
     parser.add_argument("--rows", help=f"some of {','.join(ROWS)}")
     parser.add_argument("--runs", type=int, default=9, help="of each side in the rows that take a moment")
-    parser.add_argument("--cold-runs", type=int, default=3)
-    parser.add_argument("--limited-runs", type=int, default=1)
+    parser.add_argument("--cold-runs", type=int, default=5)
+    parser.add_argument("--limited-runs", type=int, default=5)
     parser.add_argument("--limit", default="20m", help="nginx's limit_rate for each connection")
     parser.add_argument("--out", default=ROOT / "docs/benchmarks.md")
     arguments = parser.parse_args()

@@ -21,7 +21,7 @@ GOALS = [
     ("warm", "`build`, new environment, warm store", "uv pip sync, warm, no bytecode", [("ratio", 0.05)]),
     ("warm-bytecode", "the same", "uv pip sync --compile-bytecode, warm", [("ratio", 0.002)]),
     ("cold", "`build`, cold, bytecode on both sides", "uv pip sync --compile-bytecode, cold", [("ratio", 0.6)]),
-    ("cold-plain", "`build`, cold, `keep-wheels = false` (with bytecode)", "uv pip sync, cold, no bytecode", [("ratio", 0.9)]),
+    ("cold-plain", "`build --no-compile-bytecode --no-keep-wheels`, cold", "uv pip sync, cold, no bytecode", [("ratio", 0.9)]),
     ("limited", "`build`, cold, each connection limited", "uv pip sync --compile-bytecode, cold, limited", [("ratio", 0.5)]),
     ("import", "first `import torch, torchvision` after a build", "the same after uv pip sync", [("ratio", 0.6)]),
     ("verify", "`verify`", "sha256sum of the same files on all cores", [("speed", 0.8)]),
