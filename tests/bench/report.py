@@ -111,7 +111,7 @@ def output(*command):
 def machine(bench):
     cpu = re.search(r"^model name\s*: (.*)$", open("/proc/cpuinfo").read(), re.MULTILINE)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    kind = output("stat", "-f", "-c", "%T", bench.work)
+    kind = output("findmnt", "--noheadings", "--output", "FSTYPE", "--target", bench.work)
     size = sum(path.stat().st_size for path in bench.wheels) / 1e9
     return "\n".join(
         [
