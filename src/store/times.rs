@@ -187,6 +187,43 @@ mod tests {
     }
 
     #[test]
+    fn the_beginning_of_a_use_is_noted_to_the_hour_and_the_end_to_the_second() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::new(folder.path().to_owned());
+        store.prepare().expect("prepared");
+        let now = Now::read();
+        let stamp = |seconds: u64, boot: &str| {
+            let stamp = Stamp {
+                schema: SCHEMA,
+                time: now.unix - seconds,
+                boot: boot.to_owned(),
+                uptime: 0,
+            };
+            serde_json::to_vec(&stamp).expect("text and numbers")
+        };
+        let path = store.stamp_path(Shelf::Envs, "e");
+        let idle = || store.idle(Shelf::Envs, "e", &now).expect("readable").as_secs();
+        for (written, rough) in [
+            (stamp(1_800, "before"), 1_800),
+            (stamp(7_200, "before"), 0),
+            (b"{".to_vec(), 0),
+        ] {
+            std::fs::write(&path, written).expect("written");
+            store.touch_roughly(Shelf::Envs, "e").expect("touched");
+            assert!(idle().abs_diff(rough) < 60, "{} for {rough}", idle());
+        }
+        std::fs::write(&path, stamp(1_800, "before")).expect("written");
+        store.touch(Shelf::Envs, "e").expect("touched");
+        assert!(idle() < 60);
+        // Whatever is written over another is a whole document.
+        let lengths = [(); 2].map(|()| {
+            store.touch(Shelf::Envs, "e").expect("touched");
+            std::fs::metadata(&path).expect("there").len()
+        });
+        assert_eq!(lengths, [LENGTH as u64 + 1; 2]);
+    }
+
+    #[test]
     fn an_object_without_a_stamp_has_the_age_of_its_folder() {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::new(folder.path().to_owned());

@@ -39,6 +39,36 @@ fn f43_a_record_that_is_lost_is_told_again_from_its_link() {
     is_active(&world, &built[1]);
 }
 
+/// `.flambeau/current` spares a listing, and is believed no further than the history bears it out.
+#[test]
+fn f43_numbers_go_on_where_the_history_ends_whatever_was_noted() {
+    let Some((world, built)) = three() else { return };
+    let mut next = 4;
+    for noted in [
+        "1 1\n",
+        "3 18446744073709551615\n",
+        "3 999999\n",
+        "3\n",
+        "999 2\n",
+        "x y\n",
+    ] {
+        fs::write(world.project().join(".flambeau/current"), noted).expect("written");
+        for key in [text(&built[0], "key"), text(&built[1], "key")] {
+            assert_eq!(world.flambeau_json("activate", &[key])["generation"], next, "{noted:?}");
+            next += 1;
+        }
+        assert_eq!(
+            world.flambeau_json("rollback", &[])["generation"],
+            next - 2,
+            "{noted:?}"
+        );
+        is_active(&world, &built[0]);
+        world.flambeau(&["activate", text(&built[2], "key")]).ok();
+        next += 1;
+    }
+    assert_eq!(numbers(&world), (1..next).collect::<Vec<_>>());
+}
+
 #[test]
 fn f43_a_lost_history_loses_no_environment() {
     let Some((world, built)) = three() else { return };
