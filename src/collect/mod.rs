@@ -131,8 +131,9 @@ pub struct Collector<'a> {
     pub reporter: &'a dyn Reporter,
 }
 
-/// Notes beside a project's root what the project needs, `path` included, and when what is active now, or was, became so. Where the store
-/// cannot be written, the note is not needed either: nobody who may collect it belongs to this user.
+/// Notes beside a project's root what the project needs, `path` included; and that what was active is left now, and
+/// `path` entered. Where the store cannot be written, the note is not needed either: nobody who may collect it belongs
+/// to this user.
 ///
 /// A note that is there grows; the history, as long as it may be, is read only where nothing is known. What the project
 /// needs no more is dropped from the note by the next collection.

@@ -71,10 +71,10 @@ fn recorded(tree: &str, root: &Path, manifest: &Manifest) -> Option<bool> {
         .map(|row| (row.path.as_str(), (row.digest, row.size)))
         .collect();
     // RECORD names bytecode that was left out too.
-    let left_out = |path: &str| python_of(tree).is_some_and(|(.., bytecode)| !bytecode) && is_bytecode_path(path);
+    let plain = python_of(tree).is_some_and(|(.., bytecode)| !bytecode);
     let agrees = rows.iter().all(|(path, content)| match files.get(path.as_str()) {
         Some(file) => content.is_none_or(|it| it == *file),
-        None => content.is_none() && left_out(path),
+        None => plain && content.is_none() && is_bytecode_path(path),
     });
     Some(
         agrees
