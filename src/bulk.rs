@@ -139,7 +139,7 @@ impl Turn {
     /// There are as many turns as processors: with more, all threads wait for the disk while processors have nothing to
     /// do.
     fn take() -> Option<Self> {
-        let turns = std::thread::available_parallelism().map_or(2, usize::from);
+        let turns = crate::threads::processors();
         let more = |taken: usize| (taken < turns).then_some(taken + 1);
         DIRECT
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)

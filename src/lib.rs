@@ -9,6 +9,11 @@
 //! Arrows only point right. [`cli`] orchestrates; the modules below it never call a verb, never print and never exit.
 //! `docs/architecture.md` in the repository has the module map and the decisions.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "a test that gets no thread has failed")
+)]
+
 pub mod amount;
 pub mod backend;
 pub mod bulk;
@@ -40,6 +45,7 @@ pub mod requirement;
 pub mod resolve;
 pub mod store;
 pub mod target;
+pub mod threads;
 pub mod timings;
 pub mod ui;
 pub mod verify;

@@ -5,13 +5,16 @@
 //! uninterruptible sleep inside a hung driver) is left behind and reported, because waiting for it would hang us too.
 //! Refuses: nothing. What the output means is the caller's business; it is lossy UTF-8.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 /// How long a child whose output has not ended is looked at again.
 const SLICE: Duration = Duration::from_millis(10);
@@ -69,24 +72,18 @@ pub fn run(mut command: Command, limits: Limits) -> Outcome {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Outcome::NotFound,
         Err(error) => return Outcome::Failed(error),
     };
-    let (open, closed) = channel();
-    let stdout = child
-        .stdout
-        .take()
-        .map(|pipe| capture(pipe, limits.output, open.clone()));
-    let stderr = child
-        .stderr
-        .take()
-        .map(|pipe| capture(pipe, limits.output, open.clone()));
-    drop(open);
-    match wait(&mut child, &closed, limits.time) {
-        Ok(Some(status)) => Outcome::Finished(Finished {
-            exit: status
-                .code()
-                .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
-            stdout: text(stdout),
-            stderr: text(stderr),
-        }),
+    let mut pipes = Pipes::of(&mut child, limits.output);
+    match wait(&mut child, &mut pipes, limits.time) {
+        Ok(Some(status)) => {
+            let [stdout, stderr] = pipes.0;
+            Outcome::Finished(Finished {
+                exit: status
+                    .code()
+                    .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
+                stdout: stdout.text(),
+                stderr: stderr.text(),
+            })
+        }
         Ok(None) => Outcome::TimedOut {
             abandoned: !kill(&mut child),
         },
@@ -111,60 +108,94 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
     }
 }
 
-type Shared = Arc<Mutex<Vec<u8>>>;
-
-/// Reads `pipe` on a thread of its own, so that a child that fills one pipe while the other is read never blocks.
-fn capture(mut pipe: impl Read + Send + 'static, limit: usize, open: Sender<()>) -> Shared {
-    let shared = Shared::default();
-    let kept = Arc::clone(&shared);
-    thread::spawn(move || {
-        let mut buffer = [0u8; 8192];
-        loop {
-            match pipe.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => {
-                    let mut bytes = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                    let room = limit.saturating_sub(bytes.len());
-                    bytes.extend_from_slice(&buffer[..count.min(room)]);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break,
-            }
-        }
-        // The receiver learns of the end by the sender's disappearance.
-        drop(open);
-    });
-    shared
+/// What arrives from one of the child's streams.
+struct Pipe {
+    /// None once it has ended.
+    open: Option<File>,
+    kept: Vec<u8>,
+    limit: usize,
 }
 
-fn text(shared: Option<Shared>) -> String {
-    let bytes = shared.map(|shared| std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner)));
-    String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+impl Pipe {
+    /// Takes what is there; what is beyond the limit is read and dropped, so that the child never waits for us.
+    fn read(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        let mut buffer = [0u8; 8192];
+        match open.read(&mut buffer) {
+            Ok(count) if count > 0 => {
+                let room = self.limit.saturating_sub(self.kept.len());
+                self.kept.extend_from_slice(&buffer[..count.min(room)]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) => self.open = None,
+        }
+    }
+
+    fn text(self) -> String {
+        String::from_utf8_lossy(&self.kept).into_owned()
+    }
+}
+
+/// Both streams, read by the one thread that waits for the child: a child that fills one while the other is read never
+/// blocks, and no thread is needed that the system may refuse.
+struct Pipes([Pipe; 2]);
+
+impl Pipes {
+    fn of(child: &mut Child, limit: usize) -> Self {
+        let ends = [
+            child.stdout.take().map(OwnedFd::from),
+            child.stderr.take().map(OwnedFd::from),
+        ];
+        Self(ends.map(|end| Pipe {
+            open: end.map(File::from),
+            kept: Vec::new(),
+            limit,
+        }))
+    }
+
+    fn are_drained(&self) -> bool {
+        self.0.iter().all(|pipe| pipe.open.is_none())
+    }
+
+    /// Waits until something arrives, at most for a slice, and takes it.
+    fn read(&mut self) -> io::Result<()> {
+        let open: Vec<usize> = (0..2).filter(|at| self.0[*at].open.is_some()).collect();
+        let watched = open.iter().filter_map(|at| self.0[*at].open.as_ref());
+        let mut watched: Vec<PollFd<'_>> = watched.map(|file| PollFd::new(file, PollFlags::IN)).collect();
+        match poll(&mut watched, Some(&SLICE.try_into().map_err(io::Error::other)?)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready: Vec<bool> = watched.iter().map(|one| !one.revents().is_empty()).collect();
+        for (at, _) in open.into_iter().zip(ready).filter(|(_, ready)| *ready) {
+            self.0[at].read();
+        }
+        Ok(())
+    }
 }
 
 /// Waits for the child's end and for the end of its output; `None` when the time is up.
-fn wait(child: &mut Child, closed: &Receiver<()>, time: Duration) -> io::Result<Option<ExitStatus>> {
+fn wait(child: &mut Child, pipes: &mut Pipes, time: Duration) -> io::Result<Option<ExitStatus>> {
     let start = Instant::now();
     let mut pause = Duration::from_micros(200);
-    let mut drained = false;
     let mut ended: Option<(ExitStatus, Instant)> = None;
     loop {
         if ended.is_none() {
             ended = child.try_wait()?.map(|status| (status, Instant::now()));
         }
         if let Some((status, at)) = ended
-            && (drained || at.elapsed() >= LINGER)
+            && (pipes.are_drained() || at.elapsed() >= LINGER)
         {
             return Ok(Some(status));
         }
         if ended.is_none() && start.elapsed() >= time {
             return Ok(None);
         }
-        if drained {
+        if pipes.are_drained() {
             thread::sleep(pause);
             pause = (pause * 2).min(SLICE);
         } else {
-            drained = closed.recv_timeout(SLICE) == Err(RecvTimeoutError::Disconnected);
+            pipes.read()?;
         }
     }
 }

@@ -41,6 +41,7 @@ use crate::python;
 use crate::requirement::SyntaxError;
 use crate::resolve::{Exclusion, MergeError, NoUploadTimes, ResolveError};
 use crate::store::StoreError;
+use crate::threads;
 use crate::ui::human_bytes;
 use crate::verify::{MendError, VerifyError};
 use crate::wheel::unpack::UnpackError;
@@ -148,6 +149,7 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| find::<SelectError>(error).map(selecting))
         .or_else(|| find::<python::Error>(error).map(interpreters))
         .or_else(|| find::<PathError>(error).and_then(files))
+        .or_else(|| find::<std::io::Error>(error).and_then(refused))
 }
 
 pub(super) fn realise(error: &RealiseError) -> Option<Advice> {
@@ -461,6 +463,13 @@ pub(super) fn tree(error: &TreeError) -> Option<Advice> {
             ["free some memory, then run the same command again"],
         )),
         TreeError::Bytecode {
+            source: BytecodeError::Worker { .. },
+            ..
+        } => Some(advice(
+            Kind::User,
+            ["run the same command again, or choose another Python with --python"],
+        )),
+        TreeError::Bytecode {
             source: BytecodeError::Start { .. },
             ..
         } => Some(advice(Kind::User, ["choose another Python with --python"])),
@@ -638,6 +647,11 @@ fn interpreters(error: &python::Error) -> Advice {
         ),
         _ => advice(Kind::User, ["name another one with --python (a version or a path)"]),
     }
+}
+
+/// A thread or a process that the system refuses: nothing else here ends in this error.
+fn refused(error: &std::io::Error) -> Option<Advice> {
+    threads::is_refusal(error).then(|| advice(Kind::User, [threads::REFUSED_HINT]))
 }
 
 /// Advice by the system's error number.

@@ -347,7 +347,7 @@ fn end_on_signals(options: UiOptions) {
     let signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]);
     // Without a handler the signals end the process all the same, only without the exit code.
     let Ok(mut signals) = signals else { return };
-    std::thread::spawn(move || {
+    let watching = crate::threads::spawn(move || {
         if signals.forever().next().is_some() {
             let failure =
                 Failure::new(Kind::Interrupted, "interrupted").hint("the same command goes on where this one ended");
@@ -359,6 +359,10 @@ fn end_on_signals(options: UiOptions) {
             std::process::exit(i32::from(Kind::Interrupted.exit_code()));
         }
     });
+    if !watching {
+        // The code without the words is all that can be given without a thread.
+        end_quietly_on_signals();
+    }
 }
 
 /// Help and version go to stdout; a wrong command line is told as every failure is.

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::size::{Account, Link, links, unique};
@@ -16,6 +15,7 @@ use super::{CollectError, Collector, Options, Survey, cached, debris};
 use crate::fsx;
 use crate::store::roots::note_path;
 use crate::store::{Shelf, Store};
+use crate::threads;
 
 /// What sort of thing is taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -165,10 +165,8 @@ impl Plan {
         let mut units = units.into_iter().peekable();
         'all: while units.peek().is_some() {
             let some: Vec<Unit> = units.by_ref().take(chunk).collect();
-            let walked: Vec<Vec<Vec<Link>>> = some
-                .par_iter()
-                .map(|unit| unit.items.iter().map(|item| links(&item.path)).collect())
-                .collect::<Result<_, _>>()?;
+            let walk = |unit: &Unit| unit.items.iter().map(|item| links(&item.path)).collect();
+            let walked: Vec<Vec<Vec<Link>>> = threads::attempt(some.iter().collect(), walk)?;
             for (unit, walked) in some.into_iter().zip(walked) {
                 if limit.is_met(self.freed_bytes, in_store) {
                     break 'all;

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::compose::LinkMode;
 use crate::fsx::{self, PathContext as _, PathError};
+use crate::threads;
 
 /// A folder to be made.
 #[derive(Debug, Default)]
@@ -64,13 +64,14 @@ impl Sketch {
         for (name, target) in &self.symlinks {
             rustix::fs::symlinkat(target, folder, name.as_str()).at("create the symlink", path.join(name))?;
         }
-        self.folders.par_iter().try_for_each(|(name, sketch)| {
+        threads::attempt(self.folders.iter().collect(), |(name, sketch)| {
             let path = path.join(name);
             rustix::fs::mkdirat(folder, name.as_str(), Mode::from_raw_mode(0o755)).at("create the folder", &path)?;
             let inner = rustix::fs::openat(folder, name.as_str(), FOLDER, Mode::empty()).at("open", &path)?;
             sketch.fill(&inner, &path, mode)?;
             rustix::fs::fchmod(&inner, Mode::from_raw_mode(0o555)).at("set the mode of", &path)
         })
+        .map(drop)
     }
 }
 

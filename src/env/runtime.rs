@@ -118,10 +118,11 @@ impl Trees<'_> {
             files.push(write_new(&root, path, contents.as_bytes(), false).map_err(refused)?);
         }
         let compiled = self.compilers.compile(&root, sources(&files, layout));
-        files.extend(compiled.map_err(|source| TreeError::Bytecode {
+        let compiled = compiled.map_err(|source| TreeError::Bytecode {
             file: NAME.to_owned(),
             source,
-        })?);
+        })?;
+        files.extend(compiled.files);
         files.sort_by(|left, right| left.path.cmp(&right.path));
         Ok(files)
     }

@@ -7,7 +7,6 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -22,6 +21,7 @@ use crate::progress::{Event, Reporter};
 use crate::relpath::RelPath;
 use crate::store::{Claim, Guard, Shelf, Staging, Store, StoreError, Sync, Trust};
 use crate::target::PythonMinor;
+use crate::threads;
 use crate::wheel::archive::Archive;
 use crate::wheel::layout::Layout;
 use crate::wheel::manifest::{Facts, FileRow, Folder, Manifest, SCHEMA};
@@ -289,11 +289,10 @@ pub fn damaged_files(root: &Path, manifest: &Manifest) -> Vec<RelPath> {
         let read = File::open(root.join(&row.path)).and_then(hash_reader);
         read.is_ok_and(|(digest, size)| size == row.size && FileDigest::from_bytes(digest) == row.digest)
     };
-    manifest
-        .files
-        .par_iter()
-        .filter(|row| !intact(row))
-        .map(|row| row.path.clone())
+    let damaged = |row: &FileRow| (!intact(row)).then(|| row.path.clone());
+    threads::map(manifest.files.iter().collect(), damaged)
+        .into_iter()
+        .flatten()
         .collect()
 }
 
@@ -554,14 +553,18 @@ impl Trees<'_> {
             self.reporter.event(Event::CompileStarted { file: wheel.file });
         }
         let (sources, uncompiled) = self.modules(unpacked.sources());
-        let bytecode = self.compilers.compile(&root, sources);
-        let bytecode = bytecode.map_err(|source| TreeError::Bytecode {
+        let compiled = self.compilers.compile(&root, sources);
+        let compiled = compiled.map_err(|source| TreeError::Bytecode {
             file: wheel.file.to_owned(),
             source,
         })?;
+        for (path, why) in &compiled.uncompiled {
+            let message = format!("`{path}` of {} has no bytecode: {why}", wheel.file);
+            self.reporter.event(Event::Warning { message: &message });
+        }
         checkpoint::reach("tree.compiled");
         unpacked
-            .finish(&root, bytecode, &uncompiled)
+            .finish(&root, compiled.files, &uncompiled)
             .map_err(|error| refused(wheel.file, error))
     }
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use crate::digest::WheelDigest;
 use crate::fsx::{PathError, free_bytes};
 use crate::http::{Cause, Http, host};
 use crate::progress::{Event, Reporter};
+use crate::threads;
 
 mod download;
 mod error;
@@ -234,28 +235,25 @@ impl<'a> Fetcher<'a> {
         let workers = run.options.jobs.clamp(1, queue.len());
         let queue = Mutex::new(VecDeque::from(queue));
         let results = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for worker in 0..workers {
-                let (queue, results) = (&queue, &results);
-                scope.spawn(move || {
-                    while !run.is_stopped() {
-                        let mut waiting = queue.lock().unwrap_or_else(PoisonError::into_inner);
-                        let next = if worker == 1 {
-                            waiting.pop_back()
-                        } else {
-                            waiting.pop_front()
-                        };
-                        drop(waiting);
-                        let Some(index) = next else { break };
-                        let result = self.fetch_one(&wanted[index], run);
-                        match &result {
-                            Ok(wheel) => (run.options.ready)(index, wheel),
-                            Err(_) => run.stopped.store(true, Ordering::Relaxed),
-                        }
-                        let result = result.map(|wheel| (index, wheel));
-                        results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
-                    }
-                });
+        let begun = AtomicUsize::new(0);
+        threads::share(workers - 1, || {
+            let worker = begun.fetch_add(1, Ordering::Relaxed);
+            while !run.is_stopped() {
+                let mut waiting = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                let next = if worker == 1 {
+                    waiting.pop_back()
+                } else {
+                    waiting.pop_front()
+                };
+                drop(waiting);
+                let Some(index) = next else { break };
+                let result = self.fetch_one(&wanted[index], run);
+                match &result {
+                    Ok(wheel) => (run.options.ready)(index, wheel),
+                    Err(_) => run.stopped.store(true, Ordering::Relaxed),
+                }
+                let result = result.map(|wheel| (index, wheel));
+                results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
             }
         });
         let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -21,6 +21,7 @@ use super::{Fetcher, Run, Wanted};
 use crate::fsx::PathContext as _;
 use crate::http::{self, Response};
 use crate::progress::Event;
+use crate::threads;
 
 /// Bytes are written in blocks of this size, each of which counts once it is written.
 const BLOCK: usize = 1 << 20;
@@ -131,11 +132,15 @@ impl Split<'_> {
                         break;
                     };
                     helpers.fetch_add(1, Ordering::AcqRel);
-                    scope.spawn(move || {
+                    let started = threads::spawn_in(scope, move || {
                         self.help(state, file);
                         helpers.fetch_sub(1, Ordering::AcqRel);
                         drop(permit);
                     });
+                    if !started {
+                        helpers.fetch_sub(1, Ordering::AcqRel);
+                        break;
+                    }
                 }
             };
             self.read_front(front, have, (state, file), &widen);

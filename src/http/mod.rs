@@ -9,7 +9,7 @@
 //! [`Options`] is trusted in addition to those.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::blocking::Client;
@@ -22,6 +22,7 @@ mod error;
 mod keyring;
 mod netrc;
 mod request;
+mod resolve;
 mod retry;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -193,6 +194,7 @@ impl Http {
             // Redirects are followed in `request`, hop by hop, under our own rules.
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
+            .dns_resolver(Arc::new(resolve::System))
             .connect_timeout(self.options.connect_timeout)
             .timeout(self.options.read_timeout)
             .tls_danger_accept_invalid_certs(line.unverified);

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use rayon::prelude::*;
-
 use super::Project;
 use super::activate::ActivateError;
 use crate::backend::{Backend, Channel, Preference};
 use crate::env::state::EnvironmentState;
 use crate::store::Shelf;
+use crate::threads;
 
 /// An environment of the store.
 #[derive(Debug, Clone)]
@@ -39,7 +38,7 @@ impl Project<'_> {
             // A team's store has a thousand of them, and each is a file to be read.
             let mut names = store.names(Shelf::Envs)?;
             names.retain(|name| name.starts_with(beginning));
-            let listed = names.into_par_iter().map(|name| {
+            found.extend(threads::map(names, |name| {
                 let path = store.path(Shelf::Envs, &name);
                 Listed {
                     state: EnvironmentState::read(&path).map_err(|error| error.to_string()),
@@ -47,8 +46,7 @@ impl Project<'_> {
                     name,
                     path,
                 }
-            });
-            found.par_extend(listed);
+            }));
         }
         Ok(found)
     }

@@ -15,6 +15,7 @@ use crate::env::tree::{Made, Staged, Tree, TreeError, Trees};
 use crate::fetch::{self, Evidence, VerifiedWheel};
 use crate::lockfile::Selected;
 use crate::progress::Event;
+use crate::threads;
 
 /// So many trees may wait for their bytecode at a time; a thread that waits costs nothing else.
 const FINISHERS: usize = 4;
@@ -94,56 +95,88 @@ pub(super) struct Pipeline<'a> {
 /// What became of one wheel.
 type Outcome = Option<Result<Tree, TreeError>>;
 
+/// What the threads of one run share.
+struct Shared {
+    pile: Pile,
+    there: Mutex<Vec<Option<VerifiedWheel>>>,
+    made: Mutex<Vec<Outcome>>,
+    /// Trees that wait for their bytecode.
+    finishing: Mutex<Receiver<(usize, Staged)>>,
+}
+
 impl Pipeline<'_> {
     /// Fetches the wheels and makes their trees. Returns what was fetched, and a tree or failure for each wheel that was.
+    ///
+    /// This thread fetches. Where the system refuses the threads that unpack and finish, it does that too, afterwards.
     pub(super) fn run(&self) -> (Result<Vec<VerifiedWheel>, fetch::Error>, Vec<Outcome>) {
-        let pile = Pile::new();
-        let there: Mutex<Vec<Option<VerifiedWheel>>> = Mutex::new(vec![None; self.wheels.len()]);
-        let made: Mutex<Vec<Outcome>> = Mutex::new(self.wheels.iter().map(|_| None).collect());
-        let (staged, finishing): (Sender<(usize, Staged)>, Receiver<_>) = channel();
-        let finishing = Mutex::new(finishing);
+        let (staged, finishing) = channel();
+        let shared = Shared {
+            pile: Pile::new(),
+            there: Mutex::new(vec![None; self.wheels.len()]),
+            made: Mutex::new(self.wheels.iter().map(|_| None).collect()),
+            finishing: Mutex::new(finishing),
+        };
         let fetched = std::thread::scope(|scope| {
-            for _ in 0..self.workers {
+            let shared = &shared;
+            let start = |count: usize, work: &dyn Fn() -> bool| (0..count).take_while(|_| work()).count() > 0;
+            let unpacking = start(self.workers, &|| {
                 let staged = staged.clone();
-                let (pile, there, made) = (&pile, &there, &made);
-                scope.spawn(move || {
-                    while let Some(at) = pile.pop() {
-                        let Some(wheel) = lock(there)[at].take() else { continue };
-                        let outcome = match self.unpack(at, &wheel) {
-                            Ok(Made::Staged(tree)) => {
-                                // Finishers live until the last sender is gone, so nothing is ever refused.
-                                staged.send((at, *tree)).ok();
-                                continue;
-                            }
-                            Ok(Made::Visible(tree)) => Ok(*tree),
-                            Err(error) => Err(error),
-                        };
-                        lock(made)[at] = Some(outcome);
-                    }
-                });
-            }
-            drop(staged);
-            for _ in 0..FINISHERS {
-                scope.spawn(|| {
-                    loop {
-                        let next = lock(&finishing).recv();
-                        let Ok((at, tree)) = next else { return };
-                        let outcome = self.trees.finish(&wheel_id(&self.wheels[at]), tree);
-                        if outcome.is_ok() && !self.keep_wheels {
-                            drop_wheel(&self.network.cache, &self.wheels[at]);
-                        }
-                        lock(&made)[at] = Some(outcome);
-                    }
-                });
-            }
-            let _closing = Closing(&pile);
+                threads::spawn_in(scope, move || self.unpack_all(shared, &staged))
+            });
+            let finishing = start(FINISHERS, &|| threads::spawn_in(scope, || self.finish_all(shared)));
+            let closing = Closing(&shared.pile);
             let ready = |at: usize, wheel: &VerifiedWheel| {
-                lock(&there)[at] = Some(wheel.clone());
-                pile.push(wheel.size(), at);
+                lock(&shared.there)[at] = Some(wheel.clone());
+                shared.pile.push(wheel.size(), at);
             };
-            fetch_wheels(self.network, (self.wheels, self.homes), &ready, self.trees.reporter)
+            let fetched = fetch_wheels(self.network, (self.wheels, self.homes), &ready, self.trees.reporter);
+            drop(closing);
+            if !unpacking {
+                self.unpack_all(shared, &staged);
+            }
+            // Finishers end when the last sender is gone.
+            drop(staged);
+            if !finishing {
+                self.finish_all(shared);
+            }
+            fetched
         });
-        (fetched, made.into_inner().unwrap_or_else(PoisonError::into_inner))
+        (
+            fetched,
+            shared.made.into_inner().unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// Unpacks the wheels of the pile until no more come.
+    fn unpack_all(&self, shared: &Shared, staged: &Sender<(usize, Staged)>) {
+        while let Some(at) = shared.pile.pop() {
+            let Some(wheel) = lock(&shared.there)[at].take() else {
+                continue;
+            };
+            let outcome = match self.unpack(at, &wheel) {
+                Ok(Made::Staged(tree)) => {
+                    // The receiver lives as long as this run, so nothing is ever refused.
+                    staged.send((at, *tree)).ok();
+                    continue;
+                }
+                Ok(Made::Visible(tree)) => Ok(*tree),
+                Err(error) => Err(error),
+            };
+            lock(&shared.made)[at] = Some(outcome);
+        }
+    }
+
+    /// Compiles and publishes staged trees until no more come.
+    fn finish_all(&self, shared: &Shared) {
+        loop {
+            let next = lock(&shared.finishing).recv();
+            let Ok((at, tree)) = next else { return };
+            let outcome = self.trees.finish(&wheel_id(&self.wheels[at]), tree);
+            if outcome.is_ok() && !self.keep_wheels {
+                drop_wheel(&self.network.cache, &self.wheels[at]);
+            }
+            lock(&shared.made)[at] = Some(outcome);
+        }
     }
 
     /// A cached wheel that rotted is fetched again, once, where the network may be used.

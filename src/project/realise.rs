@@ -24,6 +24,7 @@ use crate::http::Cause;
 use crate::lockfile::{Origin, Selected};
 use crate::progress::{Event, Reporter};
 use crate::store::{Claim, Shelf, Store, StoreError, Sync, Trust};
+use crate::threads;
 
 /// Why there is no environment.
 #[derive(Debug, thiserror::Error)]
@@ -282,7 +283,7 @@ impl Project<'_> {
             };
             self.reporter.event(Event::Warning { message });
         }
-        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        let workers = threads::processors();
         let compiler = Compiler {
             python: python.program.clone(),
             cache_tag: python.cache_tag.clone(),

@@ -9,6 +9,7 @@ use crate::env::compose::{LinkMode, layout};
 use crate::env::tree::{Tree, Trees};
 use crate::store::{Shelf, Store, Sync};
 use crate::target::PythonMinor;
+use crate::threads;
 use crate::verify::{Damage, Depth, Difference, Subject, Verifier, VerifyError, composition, differences};
 
 /// What building again gave.
@@ -55,7 +56,7 @@ impl Project<'_> {
         let beside = Store::new(staging.path().to_owned());
         beside.prepare()?;
         let python = plan.python();
-        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        let workers = threads::processors();
         let compiler = Compiler {
             python: python.program.clone(),
             cache_tag: python.cache_tag.clone(),

@@ -2,6 +2,7 @@
 //! where the wheel is not in the cache. Nothing is executed.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use url::Url;
 
@@ -14,6 +15,7 @@ use crate::index::remote::RemoteFile;
 use crate::lockfile::{Origin, Selected};
 use crate::resolve::{BoxError, Resolution};
 use crate::target::{Platform, Target};
+use crate::threads;
 use crate::wheel::archive::{Archive, ArchiveError, LocalFile, ReadAt};
 
 /// A `torch/version.py` larger than this is none.
@@ -81,10 +83,13 @@ pub(super) fn ask_early(network: &Network, resolutions: &[Resolution]) {
         .filter_map(torch)
         .map(|(target, wheel)| (wheel.file.clone(), (target, wheel)))
         .collect();
-    std::thread::scope(|scope| {
-        for (target, wheel) in wheels.values() {
+    let waiting = Mutex::new(wheels.values());
+    threads::share(wheels.len().saturating_sub(1), || {
+        loop {
+            let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((target, wheel)) = next else { return };
             // Whoever needs the answer asks again, and gets the error.
-            scope.spawn(|| of_wheel(network, target, wheel).ok());
+            of_wheel(network, target, wheel).ok();
         }
     });
 }

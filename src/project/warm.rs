@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 
-use rayon::prelude::*;
 use serde::Serialize;
 use url::Url;
 
@@ -23,6 +22,7 @@ use crate::http::Response;
 use crate::lockfile::{LockedWheel, Origin, Selected};
 use crate::store::Shelf;
 use crate::target::Target;
+use crate::threads;
 
 /// What warming the cache came to.
 #[derive(Debug, Clone, Default)]
@@ -100,7 +100,7 @@ impl Project<'_> {
                 actual,
             }))
         };
-        let looked: Result<Vec<Option<Damaged>>, PathError> = there.par_iter().map(look).collect();
+        let looked = threads::attempt(there.iter().collect(), look);
         let looked = looked.map_err(|error| RealiseError::Fetch(Box::new(error.into())))?;
         Ok((there.len(), looked.into_iter().flatten().collect()))
     }
@@ -138,7 +138,7 @@ impl Project<'_> {
             })
             .collect();
         let unknown = missing.iter_mut().filter(|one| one.size.is_none());
-        unknown.collect::<Vec<_>>().par_iter_mut().for_each(|one| {
+        threads::map(unknown.collect(), |one| {
             let Some(url) = urls.get(&one.digest) else { return };
             let answer = network.http.get(url).range(0, Some(0)).send_once();
             let size = |answer: &Response| answer.content_range().map_or(answer.length(), |range| range.total);

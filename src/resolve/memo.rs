@@ -12,6 +12,7 @@ use super::{BoxError, PackageSource, ResolveError};
 use crate::index::{CoreMetadata, IndexFile, ProjectPage};
 use crate::pep::{PackageName, Version};
 use crate::policy::Cutoff;
+use crate::threads;
 
 /// Requests on the way at one time.
 const PARALLEL: usize = 16;
@@ -232,11 +233,6 @@ fn concurrently<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
             }
         }
     };
-    std::thread::scope(|scope| {
-        // The calling thread works too, so that one item costs no thread.
-        for _ in 1..items.len().min(PARALLEL) {
-            scope.spawn(run);
-        }
-        run();
-    });
+    // The calling thread works too, so that one item costs no thread.
+    threads::share(items.len().clamp(1, PARALLEL) - 1, run);
 }

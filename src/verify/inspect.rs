@@ -10,12 +10,11 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
 use super::{Depth, Kind};
 use crate::digest::{FileDigest, Hasher};
 use crate::fsx;
 use crate::progress::{Event, Reporter};
+use crate::threads;
 
 /// What should stand at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,14 +199,12 @@ pub(super) fn compare(contents: Vec<Content>, reporter: &dyn Reporter) -> Vec<(C
         files: jobs.len(),
         bytes: total,
     });
-    let digests: HashMap<(u64, u64), Option<FileDigest>> = jobs
-        .into_par_iter()
-        .with_max_len(1)
-        .map_init(
-            || vec![0u8; 1 << 20],
-            |buffer, (inode, (_, path))| (inode, hash(path, buffer, reporter)),
-        )
-        .collect();
+    let digests = threads::map_with(
+        jobs,
+        || vec![0u8; 1 << 20],
+        |buffer, (inode, (_, path))| (inode, hash(path, buffer, reporter)),
+    );
+    let digests: HashMap<(u64, u64), Option<FileDigest>> = digests.into_iter().collect();
     let wrong = |content: &Content| match digests.get(&content.inode) {
         Some(Some(digest)) if *digest == content.expected => None,
         Some(Some(_)) => Some(Kind::Changed),

@@ -18,6 +18,7 @@ use crate::fsx::{self, PathContext as _, PathError};
 use crate::pep::WheelFilename;
 use crate::relpath::RelPath;
 use crate::store::{Shelf, Staging, Sync};
+use crate::threads;
 use crate::wheel::layout::Layout;
 use crate::wheel::manifest::{FileRow, Manifest};
 use crate::wheel::source::WheelFile;
@@ -86,7 +87,7 @@ impl Mender<'_> {
             python: python.program.clone(),
             cache_tag: python.cache_tag.clone(),
         };
-        let compilers = Compilers::new(&compiler, std::thread::available_parallelism().map_or(2, usize::from));
+        let compilers = Compilers::new(&compiler, threads::processors());
         let claim = store.claim()?;
         claim.hold(Shelf::Wheels, name)?;
         let trees = Trees {
@@ -425,7 +426,7 @@ impl Job<'_> {
             source,
         })?;
         let mut changed = BTreeMap::new();
-        for row in compiled {
+        for row in compiled.files {
             changed.insert(row.path.clone(), row);
         }
         for (path, row) in bytecode {

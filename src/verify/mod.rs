@@ -8,7 +8,6 @@
 
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::cache::Cache;
@@ -16,6 +15,7 @@ use crate::digest::WheelDigest;
 use crate::fsx::PathError;
 use crate::progress::Reporter;
 use crate::store::{Shelf, Store, StoreError, Trust};
+use crate::threads;
 
 mod environment;
 mod inspect;
@@ -236,15 +236,12 @@ impl Verifier<'_> {
             }
             depths.push(if unsure { Depth::Full } else { depth });
         }
-        let examined: Vec<Examined> = subjects
-            .par_iter()
-            .enumerate()
-            .map(|(number, subject)| match subject {
-                Subject::Environment(name) => self.environment(number, name, depths[number]),
-                Subject::Tree(name) => self.tree(number, name, depths[number]),
-                Subject::Wheel(digest) => self.wheel(number, digest, depths[number]),
-            })
-            .collect();
+        let numbered = subjects.iter().enumerate().collect();
+        let examined: Vec<Examined> = threads::map(numbered, |(number, subject)| match subject {
+            Subject::Environment(name) => self.environment(number, name, depths[number]),
+            Subject::Tree(name) => self.tree(number, name, depths[number]),
+            Subject::Wheel(digest) => self.wheel(number, digest, depths[number]),
+        });
         let mut report = Report::default();
         for subject in &subjects {
             match subject {

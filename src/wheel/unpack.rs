@@ -10,13 +10,13 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::sync::LazyLock;
 
-use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::ThreadPool;
 
 use crate::bulk;
 use crate::digest::FileDigest;
 use crate::fsx::{self, PathContext as _, PathError};
 use crate::relpath::{RelPath, UnsafePath};
+use crate::threads::try_map;
 use crate::wheel::archive::{ArchiveError, ReadAt};
 use crate::wheel::entry_points::{self, EntryPointError};
 use crate::wheel::layout::Layout;
@@ -26,9 +26,8 @@ use crate::wheel::plan::{METADATA_MAX, Placement, Plan};
 use crate::wheel::record::{self, RecordError, RowHasher};
 
 /// The threads that write members. There are more than processors, because past the page cache a good part of their
-/// time is waiting for the disk. Where they cannot be started, those of the program's common pool do it.
-static WRITERS: LazyLock<Option<ThreadPool>> =
-    LazyLock::new(|| ThreadPoolBuilder::new().num_threads(threads()).build().ok());
+/// time is waiting for the disk.
+static WRITERS: LazyLock<Option<ThreadPool>> = LazyLock::new(|| crate::threads::pool(threads()));
 
 /// So many compressed bytes of small members are written in one go.
 const BATCH: u64 = 1 << 20;
@@ -38,7 +37,7 @@ const BUFFER: usize = 1 << 17;
 
 /// How many threads write members.
 pub(super) fn threads() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from) + 2
+    crate::threads::processors() + 2
 }
 
 /// Why a wheel is refused or could not be unpacked.
@@ -140,21 +139,14 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
         for placement in &self.replaced {
             self.pour(placement, &mut vec![0; BUFFER], |_| Ok(()))?;
         }
-        let batches = batches(&self.placements);
-        let write = || -> Result<Vec<FileRow>, UnpackError> {
-            let rows = batches.par_iter().with_max_len(1).map(|batch| {
-                let mut buffer = vec![0; BUFFER];
-                let rows = batch
-                    .iter()
-                    .map(|placement| self.write_member(placement, root, &mut buffer));
-                rows.collect::<Result<Vec<_>, _>>()
-            });
-            Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        let write = |buffer: &mut Vec<u8>, batch: Vec<&Placement<'_>>| {
+            let rows = batch
+                .into_iter()
+                .map(|placement| self.write_member(placement, root, buffer));
+            rows.collect::<Result<Vec<_>, _>>()
         };
-        let mut files = match WRITERS.as_ref() {
-            Some(writers) => writers.install(write),
-            None => write(),
-        }?;
+        let written = try_map(WRITERS.as_ref(), batches(&self.placements), || vec![0; BUFFER], write)?;
+        let mut files: Vec<FileRow> = written.into_iter().flatten().collect();
         for (path, contents) in &self.scripts {
             files.push(write_new(root, path.clone(), contents, true)?);
         }

@@ -11,5 +11,8 @@ mod hostile;
 mod indexes;
 #[path = "failures/network.rs"]
 mod network;
+#[path = "failures/threads.rs"]
+mod threads;
 
 pub(crate) use self::disk::noise;
+pub(crate) use self::threads::bounded;

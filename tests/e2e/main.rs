@@ -2,6 +2,8 @@
 //!
 //! They show that the parts are wired together as users see them; what can be tested close to the code is tested there.
 
+#![allow(clippy::disallowed_methods, reason = "a test that gets no thread has failed")]
+
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "a tool box: some tools wait for the tests that need them")]
 mod support;

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::failures::bounded;
 use crate::steps::{is_root, names, skip, tool};
 use crate::support::server::{Action, Fault};
 use crate::support::world::World;
@@ -241,4 +242,58 @@ fn f08_another_user_s_partial_download_is_not_gone_on_with() {
         .run(team.flambeau(USERS[1], "022", &["build", "--channel", "cpu"]))
         .ok();
     assert_eq!(team.torch_of(USERS[1]), "2.7.0+cpu");
+}
+
+/// `ulimit -u` and a cgroup's `pids.max` refuse threads and processes alike.
+#[test]
+fn f80_few_processes_are_enough_or_it_is_said() {
+    let Some(team) = Team::new() else { return };
+    let world = &team.world;
+    let Some(prlimit) = tool("prlimit") else {
+        return skip("a limit on processes", "there is no prlimit");
+    };
+    let user = USERS[0];
+    let (mut built, mut refused) = (0, 0);
+    for processes in (1..=16).chain([24, 64]) {
+        let own = team.project(user);
+        let (store, cache) = (own.join(format!("s{processes}")), own.join(format!("c{processes}")));
+        let (store, cache) = (store.display().to_string(), cache.display().to_string());
+        let arguments = [
+            "build",
+            "--channel",
+            "cpu",
+            "--store-dir",
+            &store,
+            "--cache-dir",
+            &cache,
+        ];
+        let plain = team.flambeau(user, "022", &arguments);
+        let mut limited = world.command(&prlimit);
+        limited
+            .arg(format!("--nproc={processes}"))
+            .arg(plain.get_program())
+            .args(plain.get_args());
+        limited.current_dir(&own).env("HOME", &own);
+        for variable in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"] {
+            limited.env_remove(variable);
+        }
+        let Some(limited) = bounded(world, &limited) else {
+            return skip("a limit on processes", "there is no timeout");
+        };
+        let output = world.run(limited);
+        match output.status.code() {
+            Some(0) => built += 1,
+            Some(1) => {
+                refused += 1;
+                let said = output
+                    .stderr
+                    .contains("hint: raise the limit on processes and threads: `ulimit -u`");
+                assert!(said && processes < 64, "{processes} processes: {output}");
+                assert!(names(&own.join(format!("s{processes}/envs"))).is_empty(), "{output}");
+            }
+            _ => panic!("{processes} processes: {output}"),
+        }
+        assert!(!output.stderr.contains("panicked"), "{processes} processes: {output}");
+    }
+    assert!(built > 0 && refused > 0, "{built} built, {refused} refused");
 }
