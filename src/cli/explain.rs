@@ -14,7 +14,6 @@ use crate::config::{ConfigError, ListError};
 use crate::env::build::BuildError;
 use crate::env::bytecode::BytecodeError;
 use crate::env::compose::ComposeError;
-use crate::env::state::StateError;
 use crate::env::tree::TreeError;
 use crate::error::{Failure, Kind};
 use crate::fetch;
@@ -278,7 +277,7 @@ fn profile(error: &ProfileError) -> Option<Advice> {
     match error {
         ProfileError::Path(inner) => files(inner),
         ProfileError::Store(inner) => store(inner),
-        ProfileError::State(StateError::Damaged { .. }) => Some(advice(
+        ProfileError::State(error) if error.is_damage() => Some(advice(
             Kind::Integrity,
             ["`flambeau build` makes the environment again from what is in the store and the cache"],
         )),

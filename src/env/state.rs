@@ -2,6 +2,9 @@
 //!
 //! The seed's four fields come first, in pascal case and a stable order, two spaces of indentation, one newline at the
 //! end. Unknown fields are ignored when it is read, so that an older flambeau reads a newer one's environments.
+//!
+//! The file lies where people can edit it, and programs act on what it says. So what is read is compared with what lies
+//! elsewhere: the folder's name, which begins with the key, and the commit record, which holds a copy.
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +14,7 @@ use super::compose::Conflict;
 use crate::backend::{Backend, Channel};
 use crate::digest::{EnvironmentKey, LockfileDigest, TreeDigest};
 use crate::fsx::{self, PathError};
+use crate::store::{Shelf, Store};
 use crate::target::Target;
 
 /// The file's name, in the environment and as the project's link to it.
@@ -34,6 +38,22 @@ pub enum StateError {
         #[source]
         source: serde_json::Error,
     },
+    /// It says something else than the environment was built with.
+    #[error("{} was changed: {field} is not what the environment was built with", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The first field that differs.
+        field: String,
+    },
+}
+
+impl StateError {
+    /// Whether the environment is there and its state file is damaged.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Changed { .. })
+    }
 }
 
 /// The document.
@@ -103,11 +123,39 @@ impl EnvironmentState {
         bytes
     }
 
-    /// Reads the state of the environment at `env`.
+    /// Reads the state of the environment at `env`, a folder of a store's shelf.
     pub fn read(env: &Path) -> Result<Self, StateError> {
         let path = env.join(FILE_NAME);
         let bytes = fsx::read_if_exists(&path)?.ok_or_else(|| StateError::Missing(path.clone()))?;
-        serde_json::from_slice(&bytes).map_err(|source| StateError::Damaged { path, source })
+        let state: Self = match serde_json::from_slice(&bytes) {
+            Ok(state) => state,
+            Err(source) => return Err(StateError::Damaged { path, source }),
+        };
+        match state.contradiction(env) {
+            Some(field) => Err(StateError::Changed { path, field }),
+            None => Ok(state),
+        }
+    }
+
+    /// The first field that contradicts the folder's name or the commit record.
+    fn contradiction(&self, env: &Path) -> Option<String> {
+        let name = env.file_name()?.to_str()?;
+        if !name.starts_with(&self.environment_key.short()) {
+            return Some("EnvironmentKey".to_owned());
+        }
+        let store = Store::new(env.parent()?.parent()?.to_owned());
+        // Without a record the environment is verified before it is used.
+        let contents = store.contents(Shelf::Envs, name).ok().flatten()?;
+        let recorded: Self = serde_json::from_value(contents.get("state")?.clone()).ok()?;
+        if recorded == *self || !name.starts_with(&recorded.environment_key.short()) {
+            return None;
+        }
+        let (own, recorded) = (serde_json::to_value(self).ok()?, serde_json::to_value(recorded).ok()?);
+        let fields = own.as_object()?.iter();
+        let mut differing = fields.filter(|(field, value)| recorded.get(field.as_str()) != Some(*value));
+        // A list that is empty on one side is not written there.
+        let field = differing.next().map_or("a list", |(field, _)| field);
+        Some(field.to_owned())
     }
 }
 
@@ -169,18 +217,14 @@ mod tests {
 "#
         );
         assert_eq!(String::from_utf8(state.to_bytes()).expect("text"), expected);
-        let folder = tempfile::tempdir().expect("a folder");
-        assert!(matches!(
-            EnvironmentState::read(folder.path()),
-            Err(StateError::Missing(_))
-        ));
-        std::fs::write(folder.path().join(FILE_NAME), &expected).expect("written");
-        assert_eq!(EnvironmentState::read(folder.path()).expect("read"), state);
-        std::fs::write(folder.path().join(FILE_NAME), &expected[..80]).expect("written");
-        assert!(matches!(
-            EnvironmentState::read(folder.path()),
-            Err(StateError::Damaged { .. })
-        ));
+        let store = tempfile::tempdir().expect("a folder");
+        let env = store.path().join(format!("envs/{}-env-rocm6.3-00000000", &one[..40]));
+        std::fs::create_dir_all(&env).expect("a folder");
+        assert!(matches!(EnvironmentState::read(&env), Err(StateError::Missing(_))));
+        std::fs::write(env.join(FILE_NAME), &expected).expect("written");
+        assert_eq!(EnvironmentState::read(&env).expect("read"), state);
+        std::fs::write(env.join(FILE_NAME), &expected[..80]).expect("written");
+        assert!(EnvironmentState::read(&env).expect_err("damaged").is_damage());
     }
 
     #[test]

@@ -73,7 +73,8 @@ impl Project<'_> {
             let mut found = self.environments_named(short)?;
             if name.len() > 40 {
                 let is_whole = |state: &EnvironmentState| state.environment_key.to_string().eq_ignore_ascii_case(name);
-                found.retain(|listed| listed.state.as_ref().is_ok_and(is_whole));
+                // A damaged one is named too: that it is damaged says more than that there is none.
+                found.retain(|listed| listed.state.as_ref().map_or(true, is_whole));
             }
             if let Some(path) = self.one_of(name, &found)? {
                 return Ok((path, true));

@@ -183,6 +183,8 @@ impl Project<'_> {
             for store in found {
                 let path = store.path(Shelf::Envs, &name);
                 match EnvironmentState::read(&path) {
+                    // The folder's name has only the key's beginning.
+                    Ok(state) if state.environment_key != plan.key => {}
                     Ok(state) => {
                         return Ok(Some(Realised {
                             path,
@@ -194,7 +196,7 @@ impl Project<'_> {
                         }));
                     }
                     // It says nothing that building again would not say.
-                    Err(StateError::Damaged { .. } | StateError::Missing(_)) => {}
+                    Err(error) if error.is_damage() || matches!(error, StateError::Missing(_)) => {}
                     Err(source) => return Err(RealiseError::State { path, source }),
                 }
             }

@@ -174,3 +174,96 @@ fn no_wheel_takes_the_place_of_the_hook() {
     );
     assert!(!world.has(".venv"));
 }
+
+/// Another value of the same length, of the same form where that matters.
+fn another(value: &str) -> String {
+    let last = value.chars().last().expect("not empty");
+    let other = match last {
+        '0' => '1',
+        '0'..='9' => '0',
+        'a' => 'b',
+        'A'..='F' => 'G',
+        'Z' => 'z',
+        _ => 'a',
+    };
+    let shortened: String = value.chars().take(value.chars().count() - 1).collect();
+    format!("{shortened}{other}")
+}
+
+/// Rot and editors may leave size and time as they were; what the file says is compared all the same.
+#[test]
+fn f20_no_field_of_an_edited_state_file_is_believed() {
+    use std::time::{Duration, SystemTime};
+    let world = World::new();
+    if world.any_python().is_none() {
+        return;
+    }
+    let other = world.build(&["--channel", "cu118"]);
+    let built = world.build(&["--channel", "cpu"]);
+    let key = built["key"].as_str().expect("a key").to_owned();
+    let path = world.active();
+    let file = path.join("environment_state.json");
+    let right = fs::read_to_string(&file).expect("readable");
+    let document: serde_json::Value = serde_json::from_str(&right).expect("a document");
+    let strings = document
+        .as_object()
+        .expect("an object")
+        .iter()
+        .filter_map(|(field, value)| {
+            let value = value.as_str().or_else(|| value.as_array()?.first()?.as_str())?;
+            Some((field.clone(), value.to_owned()))
+        });
+    let mut edits: Vec<(String, String)> = strings
+        .map(|(field, value)| {
+            let edited = right.replacen(&format!("\"{value}\""), &format!("\"{}\"", another(&value)), 1);
+            (field, edited)
+        })
+        .collect();
+    edits.push(("InstalledBackend".to_owned(), right.replacen("\"CPU\"", "\"ROCm\"", 1)));
+    let size = format!("\"SizeBytes\": {}", document["SizeBytes"]);
+    edits.push(("SizeBytes".to_owned(), right.replacen(&size, &another(&size), 1)));
+    // The end of the key, which the folder's name does not have, and its beginning.
+    let begun = format!("{}{}", if key.starts_with('0') { '1' } else { '0' }, &key[1..]);
+    edits.push(("EnvironmentKey".to_owned(), right.replacen(&key, &begun, 1)));
+    assert!(edits.len() > 10, "{edits:?}");
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(315_532_800);
+    for (field, edited) in &edits {
+        assert_ne!(*edited, right, "{field}");
+        let edit = || {
+            overwrite(&file, edited);
+            let opened = fs::File::options().append(true).open(&file).expect("ours");
+            opened.set_modified(time).expect("ours");
+        };
+        edit();
+        for verb in [&["status"][..], &["activate", "cpu"], &["activate", &key]] {
+            let output = world.flambeau(verb).fails(3);
+            assert!(
+                output.stderr.contains("environment_state.json") && output.stderr.contains("flambeau build"),
+                "{field} {verb:?}: {output}"
+            );
+        }
+        let listed = world.flambeau(&["list"]).ok();
+        assert!(!listed.stdout.contains(&begun), "{listed}");
+        world.flambeau(&["verify"]).fails(3);
+        for arguments in [
+            &["--channel", "cpu", "--expect", &key][..],
+            &["--channel", "cpu", "--offline"],
+        ] {
+            edit();
+            let again = world.build(arguments);
+            assert_eq!(
+                (again["key"].as_str(), &again["path"]),
+                (Some(&*key), &built["path"]),
+                "{field}"
+            );
+            assert_eq!(again["reused"], false, "{field}");
+            assert_eq!(world.state()["InstalledPackages"], document["InstalledPackages"]);
+            world.flambeau(&["verify"]).ok();
+        }
+        let mut record = world.read(".flambeau/generations/2.json");
+        record.push_str(&world.flambeau(&["status", "--json"]).ok().stdout);
+        assert!(record.contains(&key), "{record}");
+    }
+    // What runs elsewhere was never touched.
+    assert_eq!(world.build(&["--channel", "cu118"])["key"], other["key"]);
+}
