@@ -12,9 +12,15 @@
 //!
 //! Owns: that layout, and the one step that makes a wheel visible. Refuses: file names that are no plain names.
 //! Everything here can be deleted at any time; it is fetched again.
+//!
+//! A command that only looks gets a cache that reads and never changes: what it would keep is dropped, and files that it
+//! has to download all the same go to a temporary folder.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use tempfile::TempDir;
 
 use crate::checkpoint;
 use crate::digest::{FileDigest, WheelDigest};
@@ -24,16 +30,43 @@ const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
                    # This folder is a cache of flambeau; its contents can be fetched again.\n";
 
 /// A cache folder. Folders are made when something is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Cache {
     root: PathBuf,
+    /// For who only looks: the folder for what is downloaded, made when it is needed and deleted with the last clone.
+    scratch: Option<Arc<OnceLock<TempDir>>>,
 }
 
 impl Cache {
     /// The cache at `root`, which need not exist yet.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            scratch: None,
+        }
+    }
+
+    /// The same cache for a command that only looks.
+    #[must_use]
+    pub fn unchanged(self) -> Self {
+        Self {
+            scratch: Some(Arc::default()),
+            ..self
+        }
+    }
+
+    /// Where files are downloaded to.
+    fn downloads(&self) -> Result<&Path, PathError> {
+        let Some(scratch) = &self.scratch else {
+            return Ok(&self.root);
+        };
+        if scratch.get().is_none() {
+            let folder = tempfile::Builder::new().prefix("flambeau-").tempdir();
+            // Where another thread was first, this one is deleted again.
+            scratch.set(folder.at("create a folder in", std::env::temp_dir())?).ok();
+        }
+        Ok(scratch.get().map_or(&*self.root, TempDir::path))
     }
 
     /// Its folder.
@@ -62,7 +95,7 @@ impl Cache {
     /// The folder of the wheel with `digest`.
     #[must_use]
     pub fn wheel_folder(&self, digest: &WheelDigest) -> PathBuf {
-        self.root.join("wheels").join(digest.to_string())
+        wheel_in(&self.root, digest)
     }
 
     /// Where the wheel `file` with `digest` stands, or would stand.
@@ -80,13 +113,19 @@ impl Cache {
         file: &str,
         size: Option<u64>,
     ) -> Result<Option<(PathBuf, u64)>, PathError> {
-        let path = self.wheel_path(digest, file);
-        match std::fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_file() && size.is_none_or(|size| size == meta.len()) => Ok(Some((path, meta.len()))),
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).at("look at", path),
+        let scratch = self.scratch.as_ref().and_then(|scratch| scratch.get());
+        for root in std::iter::once(&*self.root).chain(scratch.map(TempDir::path)) {
+            let path = wheel_in(root, digest).join(file);
+            match std::fs::symlink_metadata(&path) {
+                Ok(meta) if meta.is_file() && size.is_none_or(|size| size == meta.len()) => {
+                    return Ok(Some((path, meta.len())));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).at("look at", path),
+            }
         }
+        Ok(None)
     }
 
     /// The name of a wheel that stands under `digest`; the first by name where there are several.
@@ -101,24 +140,25 @@ impl Cache {
 
     /// Makes a complete, hashed file visible as the wheel `file`: synced, read-only, renamed into place.
     pub(crate) fn admit_wheel(&self, complete: &Path, digest: &WheelDigest, file: &str) -> Result<PathBuf, PathError> {
-        let path = self.wheel_path(digest, file);
+        let folder = wheel_in(self.downloads()?, digest);
+        let path = folder.join(file);
         std::fs::File::open(complete)
             .and_then(|file| file.sync_all())
             .at("sync", complete)?;
         std::fs::set_permissions(complete, std::fs::Permissions::from_mode(0o444)).at("make read-only", complete)?;
         checkpoint::reach("cache.ready");
-        if self.wheel_folder(digest).is_dir() {
+        if folder.is_dir() {
             std::fs::rename(complete, &path).at("move a wheel to", &path)?;
         } else {
-            self.admit_first(complete, digest, &path)?;
+            self.admit_first(complete, &folder, &path)?;
         }
         checkpoint::reach("cache.admitted");
         Ok(path)
     }
 
     /// The folder appears with the wheel in it, so that one without a wheel always is one whose wheel was taken away.
-    fn admit_first(&self, complete: &Path, digest: &WheelDigest, path: &Path) -> Result<(), PathError> {
-        self.make_folder(&self.root.join("wheels"))?;
+    fn admit_first(&self, complete: &Path, wheel: &Path, path: &Path) -> Result<(), PathError> {
+        self.make_folder(wheel.parent().unwrap_or(wheel))?;
         let beside = self.partial_folder()?;
         let folder = tempfile::Builder::new()
             .prefix("admit-")
@@ -128,10 +168,10 @@ impl Cache {
         let inside = folder.path().join(path.file_name().unwrap_or_default());
         std::fs::rename(complete, &inside).at("move a wheel to", &inside)?;
         checkpoint::reach("cache.boxed");
-        match std::fs::rename(folder.path(), self.wheel_folder(digest)) {
+        match std::fs::rename(folder.path(), wheel) {
             Ok(()) => Ok(()),
             // Another process was first, without a guard that would have kept it out.
-            Err(_) if self.wheel_folder(digest).is_dir() => std::fs::rename(&inside, path).at("move a wheel to", path),
+            Err(_) if wheel.is_dir() => std::fs::rename(&inside, path).at("move a wheel to", path),
             Err(error) => Err(error).at("move a wheel to", path),
         }
     }
@@ -157,7 +197,7 @@ impl Cache {
 
     /// The folder of partial downloads, made if needed.
     pub(crate) fn partial_folder(&self) -> Result<PathBuf, PathError> {
-        let folder = self.root.join("partial");
+        let folder = self.downloads()?.join("partial");
         self.make_folder(&folder)?;
         Ok(folder)
     }
@@ -188,10 +228,24 @@ impl Cache {
 
     /// Stores a document in one step.
     pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+        if self.scratch.is_some() {
+            return Ok(());
+        }
         if let Some(folder) = path.parent() {
             self.make_folder(folder)?;
         }
         write_shared(path, bytes)
+    }
+
+    /// Deletes a stored document, where there is one.
+    pub(crate) fn forget(&self, path: &Path) -> Result<(), PathError> {
+        if self.scratch.is_some() {
+            return Ok(());
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", path),
+            _ => Ok(()),
+        }
     }
 
     /// Makes a folder of the cache, and marks the cache as one (so that backups leave it out) when it is new.
@@ -199,13 +253,18 @@ impl Cache {
         if folder.is_dir() {
             return Ok(());
         }
-        let new = !self.root.is_dir();
-        create_shared_dir_all(&self.root, folder)?;
+        let root = self.downloads()?;
+        let new = !root.is_dir();
+        create_shared_dir_all(root, folder)?;
         if new {
-            write_shared(&self.root.join("CACHEDIR.TAG"), TAG.as_bytes())?;
+            write_shared(&root.join("CACHEDIR.TAG"), TAG.as_bytes())?;
         }
         Ok(())
     }
+}
+
+fn wheel_in(root: &Path, digest: &WheelDigest) -> PathBuf {
+    root.join("wheels").join(digest.to_string())
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::project::activate::{Activated, InTheWay};
 use crate::project::changes::Change;
 use crate::project::choice::Chosen;
 use crate::project::from::FromFile;
+use crate::project::lockfiles::ReadLockfile;
 use crate::project::plan::{Plan, PlanOptions};
 use crate::project::realise::Realised;
 use crate::target::Target;
@@ -43,9 +44,9 @@ pub(super) struct BuildArgs {
     /// Build again beside what is there, compare both, and discard the second (exit 3 where they differ)
     #[arg(long, conflicts_with_all = ["dry_run", "force"])]
     rebuild: bool,
-    /// Say what would be built and fetched, and stop
+    /// Say what would be locked, built and fetched, and write nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Refuse an environment in which two packages bring different files for one path
     #[arg(long)]
     strict: bool,
@@ -275,9 +276,6 @@ pub(super) fn plan(context: &Context<'_>, locked: bool) -> Result<Plan, Failure>
     let mut plan = project.plan(chosen, PlanOptions { locked })?;
     project.diagnose(&mut plan, &host, false)?;
     say_warnings(&plan, context);
-    if plan.relocked {
-        context.ui.note(&format!("locked {}", plan.lockfile.path.display()));
-    }
     Ok(plan)
 }
 
@@ -330,6 +328,14 @@ pub(super) struct BuildOptions {
     pub(super) allow_unrecorded: bool,
 }
 
+/// Writes the lockfile of what was done, where it is not on disk yet, and says so.
+pub(super) fn save(read: &ReadLockfile, context: &Context<'_>) -> Result<(), Failure> {
+    if context.project().save(read)? {
+        context.ui.note(&format!("locked {}", read.path.display()));
+    }
+    Ok(())
+}
+
 /// Realises a plan and activates what it gives, where that is asked for.
 pub(super) fn build(plan: Plan, context: &Context<'_>, options: BuildOptions) -> Result<Built, Failure> {
     let BuildOptions {
@@ -364,6 +370,7 @@ pub(super) fn build(plan: Plan, context: &Context<'_>, options: BuildOptions) ->
             Failure::new(Kind::Integrity, message).hint("build without --strict to use the later package's file")
         );
     }
+    save(&plan.lockfile, context)?;
     let activated = activate
         .map(|in_the_way| project.activate_realised(&realised, &plan.chosen, in_the_way))
         .transpose()?;
@@ -392,7 +399,7 @@ fn report(built: &Built, started: Instant, context: &Context<'_>) {
         reused: realised.reused,
         downloaded_bytes: realised.downloaded,
         lockfile: Some(plan.lockfile.path.clone()),
-        relocked: plan.relocked,
+        relocked: plan.lockfile.unsaved,
         warnings: plan.warnings.clone(),
         ..match activated {
             Some(activated) => EnvironmentDocument::of_activated(activated, started),
@@ -452,6 +459,9 @@ struct DryRun {
     packages: Vec<String>,
     download_bytes: u64,
     download_files: Vec<String>,
+    lockfile: std::path::PathBuf,
+    /// Whether the build would write the lockfile.
+    would_lock: bool,
 }
 
 fn dry_run(plan: &Plan, context: &Context<'_>) -> VerbResult {
@@ -479,8 +489,13 @@ fn dry_run(plan: &Plan, context: &Context<'_>) -> VerbResult {
             .collect(),
         download_bytes: missing.iter().filter_map(|wheel| wheel.size).sum(),
         download_files: missing.iter().map(|wheel| wheel.file.clone()).collect(),
+        lockfile: plan.lockfile.path.clone(),
+        would_lock: plan.lockfile.unsaved,
     };
     let mut lines = vec![format!("key  {}", plan.key), format!("path {}", path.display())];
+    if plan.lockfile.unsaved {
+        lines.push(format!("would lock {}", plan.lockfile.path.display()));
+    }
     if reused {
         lines.push("the environment is already built".to_owned());
     } else {

@@ -26,7 +26,7 @@ pub(super) fn bundling(error: &BundlingError) -> Option<Advice> {
         BundlingError::NoTree(_) => Some(advice(Kind::User, ["run the same command again"])),
         BundlingError::Archive { .. } => Some(advice(
             Kind::Integrity,
-            ["`flambeau fetch --check` fetches damaged wheels again"],
+            ["run `flambeau fetch --repair` to fetch damaged wheels again"],
         )),
         BundlingError::Metadata { .. } => Some(advice(Kind::Integrity, ["leave out --simple-index"])),
         BundlingError::OtherLockfile(_) => Some(advice(
@@ -76,7 +76,7 @@ pub(super) fn bundle(error: &BundleError) -> Option<Advice> {
         )),
         BundleError::Damaged { .. } => Some(advice(
             Kind::Integrity,
-            ["`flambeau fetch --check` fetches damaged wheels again"],
+            ["run `flambeau fetch --repair` to fetch damaged wheels again"],
         )),
         BundleError::InTheWay(_) => Some(advice(Kind::User, ["name a new or an empty folder"])),
         BundleError::Busy(_) => Some(advice(Kind::User, ["wait until it has ended"])),

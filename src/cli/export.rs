@@ -115,6 +115,9 @@ fn bundle(args: &ExportArgs, to: &Path, context: &Context<'_>) -> VerbResult {
         time: source_date(context)?,
     };
     let (written, environments) = context.project().export_bundle(&jobs, &output, &options)?;
+    for (read, _) in &jobs {
+        super::build::save(read, context)?;
+    }
     let (files, bytes) = (written.files, human_bytes(written.bytes));
     let mut lines = vec![format!("exported {files} files ({bytes})")];
     lines.extend(written.paths.iter().map(|path| format!("  {}", path.display())));
@@ -155,7 +158,7 @@ fn lockfile(args: &ExportArgs, format: Format, context: &Context<'_>) -> VerbRes
     let project = context.project();
     let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
     let channel = chosen.channel;
-    let (mut read, _, warnings) = project.current_lockfile(&channel, PlanOptions { locked: true })?;
+    let (mut read, warnings) = project.wanted_lockfile(&channel, PlanOptions { locked: true })?;
     context.warn_of(&read);
     for warning in &warnings {
         context.ui.warning(warning);

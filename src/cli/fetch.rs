@@ -1,6 +1,7 @@
 //! `flambeau fetch`
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -24,13 +25,15 @@ pub(super) struct FetchArgs {
     pub(super) selection: SelectionArgs,
     #[command(flatten)]
     pub(super) from: FromArgs,
-    /// Say what would be fetched, and stop
+    /// Say what would be locked and fetched, and write nothing
+    #[arg(long, conflicts_with = "repair")]
+    pub(super) dry_run: bool,
+    /// Compare the cached wheels with their digests, and write nothing (exit 3 if one is damaged, 1 if one is missing)
     #[arg(long)]
-    dry_run: bool,
-    /// Compare the wheels that are there with their digests; damaged ones are fetched again, or with --dry-run or
-    /// --offline named (exit 3)
-    #[arg(long)]
-    check: bool,
+    pub(super) check: bool,
+    /// Compare the cached wheels with their digests, and fetch damaged ones again
+    #[arg(long, conflicts_with = "check")]
+    repair: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,7 +42,7 @@ struct Document {
     wheels: usize,
     downloaded: usize,
     downloaded_bytes: u64,
-    /// File names of what is missing, with --dry-run.
+    /// File names of what is missing, with --dry-run and --check.
     missing: Vec<String>,
     missing_bytes: u64,
     /// The same with digests and sizes.
@@ -47,6 +50,8 @@ struct Document {
     /// Wheels that were compared with their digests.
     checked: usize,
     damaged: Vec<Damaged>,
+    /// Lockfiles that a run without --dry-run and --check would write.
+    would_lock: Vec<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,32 +78,27 @@ pub(super) fn run(args: &FetchArgs, context: &Context<'_>) -> VerbResult {
         files: Vec::new(),
         checked: 0,
         damaged: Vec::new(),
+        would_lock: Vec::new(),
     };
-    if args.check {
+    if args.check || args.repair {
         let (checked, damaged) = project.check_cached(&jobs)?;
         (document.checked, document.damaged) = (checked, damaged);
-        check(args, &document, context)?;
     }
-    if args.dry_run {
-        plan(&jobs, &mut document, context)?;
-        let mut lines = vec![format!(
-            "would fetch {} of {} wheels ({})",
-            document.files.len(),
-            document.wheels,
-            human_bytes(document.missing_bytes)
-        )];
-        lines.extend(document.files.iter().map(Row::text));
-        context.ui.result(&document, &lines.join("\n"));
-        return Ok(ExitCode::SUCCESS);
+    if args.dry_run || args.check {
+        return look(args, &jobs, document, context);
     }
+    replace_damaged(&document.damaged, context)?;
     fetch(&jobs, &mut document, context)?;
+    for (read, _) in &jobs {
+        super::build::save(read, context)?;
+    }
     let mut text = format!(
         "{} wheels are in the cache; {} were fetched ({})",
         document.wheels,
         document.downloaded,
         human_bytes(document.downloaded_bytes)
     );
-    if args.check {
+    if args.repair {
         let (checked, damaged) = (document.checked, document.damaged.len());
         text = format!("{text}\n{checked} were compared with their digests; {damaged} were damaged and fetched again");
     }
@@ -132,13 +132,38 @@ fn jobs(args: &FetchArgs, context: &Context<'_>) -> Result<Jobs, Failure> {
     Ok(jobs)
 }
 
-/// Takes damaged wheels away so that they are fetched again, or fails where that may not be.
-fn check(args: &FetchArgs, document: &Document, context: &Context<'_>) -> Result<(), Failure> {
-    let damaged = &document.damaged;
-    if damaged.is_empty() {
-        return Ok(());
+/// Says what is damaged and missing, and what would be written. Whoever checks gets an exit code that tells.
+fn look(args: &FetchArgs, jobs: &Jobs, mut document: Document, context: &Context<'_>) -> VerbResult {
+    plan(jobs, &mut document, context)?;
+    let unsaved = jobs.iter().filter(|(read, _)| read.unsaved);
+    document.would_lock = unsaved.map(|(read, _)| read.path.clone()).collect();
+    if args.check {
+        whole(&document)?;
     }
-    if args.dry_run || context.config.offline {
+    let would_lock = document.would_lock.iter();
+    let mut lines: Vec<String> = would_lock
+        .map(|path| format!("would lock {}", path.display()))
+        .collect();
+    if args.check {
+        let checked = document.checked;
+        lines.push(format!("all {checked} wheels are in the cache and have their digests"));
+    } else {
+        lines.push(format!(
+            "would fetch {} of {} wheels ({})",
+            document.files.len(),
+            document.wheels,
+            human_bytes(document.missing_bytes)
+        ));
+        lines.extend(document.files.iter().map(Row::text));
+    }
+    context.ui.result(&document, &lines.join("\n"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fails where a wheel is damaged or missing.
+fn whole(document: &Document) -> Result<(), Failure> {
+    let damaged = &document.damaged;
+    if !damaged.is_empty() {
         let files: Vec<&str> = damaged.iter().map(|one| one.file.as_str()).collect();
         let message = format!("{} cached wheels are damaged: {}", damaged.len(), files.join(", "));
         let mut failure = Failure::new(Kind::Integrity, message);
@@ -146,7 +171,29 @@ fn check(args: &FetchArgs, document: &Document, context: &Context<'_>) -> Result
             let (path, expected, actual) = (one.path.display(), one.expected, one.actual);
             failure = failure.hint(format!("{path} has the SHA-256 {actual}, expected {expected}"));
         }
-        return Err(failure.hint("`flambeau fetch --check` with a network fetches them again"));
+        return Err(failure.hint("run `flambeau fetch --repair` with a network to fetch them again"));
+    }
+    if !document.files.is_empty() {
+        let (missing, wheels) = (document.files.len(), document.wheels);
+        let mut failure = Failure::user(format!("{missing} of {wheels} wheels are not in the cache"));
+        for row in &document.files {
+            failure = failure.hint(format!("missing:{}", row.text().replacen("  ", " ", 1)));
+        }
+        return Err(failure.hint("run `flambeau fetch` to fetch them"));
+    }
+    Ok(())
+}
+
+/// Takes damaged wheels away so that they are fetched again, or fails where that may not be.
+fn replace_damaged(damaged: &[Damaged], context: &Context<'_>) -> Result<(), Failure> {
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    if context.config.offline {
+        let files: Vec<&str> = damaged.iter().map(|one| one.file.as_str()).collect();
+        let message = format!("{} cached wheels are damaged: {}", damaged.len(), files.join(", "));
+        return Err(Failure::new(Kind::Integrity, message)
+            .hint("run `flambeau fetch --repair` with a network to fetch them again"));
     }
     for one in damaged {
         context.ui.warning(&format!(

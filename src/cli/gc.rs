@@ -60,6 +60,13 @@ impl GcArgs {
 }
 
 /// The document of `gc`.
+impl GcArgs {
+    /// Whether nothing is deleted.
+    pub(super) const fn only_looks(&self) -> bool {
+        self.dry_run || self.print_roots
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Document<'a> {
     dry_run: bool,

@@ -25,6 +25,13 @@ pub(super) struct GenerationsArgs {
     dry_run: bool,
 }
 
+impl GenerationsArgs {
+    /// Whether nothing is forgotten.
+    pub(super) const fn only_looks(&self) -> bool {
+        self.dry_run || self.delete.is_none()
+    }
+}
+
 /// One generation as documents tell it.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {

@@ -23,7 +23,7 @@ pub(super) struct ImportArgs {
     expect: Option<FileDigest>,
     /// Compare every file of the bundle with its digest, and import nothing
     #[arg(long)]
-    check: bool,
+    pub(super) check: bool,
     /// Take wheels and trees only; the project's lockfiles stay as they are
     #[arg(long)]
     no_lockfiles: bool,

@@ -80,7 +80,7 @@ pub(super) struct LockArgs {
         "requirements", "upgrade", "upgrade_package", "extra", "group", "no_extras", "resolution", "pre_releases",
         "exclude_newer",
     ])]
-    check: bool,
+    pub(super) check: bool,
     /// Local wheels outside the project's folder may be read
     #[arg(long)]
     pub(super) allow_path: bool,

@@ -225,8 +225,9 @@ impl Command {
         )
     }
 
-    /// The flags of some verbs that stand for configuration.
-    fn permissions(&self) -> Permissions {
+    /// The flags of a verb that stand for configuration.
+    fn overrides(&self) -> Overrides {
+        let choice = self.choice().unwrap_or_default();
         let allow_path = match self {
             Self::Add(args) => args.allow_path,
             Self::Lock(args) => args.allow_path,
@@ -239,19 +240,50 @@ impl Command {
             Self::Build(args) => (args.no_compile_bytecode, args.no_keep_wheels),
             _ => (false, false),
         };
-        Permissions {
+        Overrides {
+            backend: choice.backend,
+            channel: choice.channel,
+            python: choice.python,
+            index_url: choice.index_url,
+            link_mode: choice.link_mode,
             allow_path,
             no_bytecode,
             no_wheels,
+            only_looks: self.only_looks(),
+            ..Overrides::default()
         }
     }
-}
 
-/// What single verbs allow, or do without.
-struct Permissions {
-    allow_path: bool,
-    no_bytecode: bool,
-    no_wheels: bool,
+    /// Whether a verb, with its flags, only looks: then project, store and cache stay as they are, byte for byte.
+    const fn only_looks(&self) -> bool {
+        match self {
+            Self::Detect(_)
+            | Self::Doctor(_)
+            | Self::Hash(_)
+            | Self::Status(_)
+            | Self::Diff(_)
+            | Self::Why(_)
+            | Self::Tree(_)
+            | Self::List(_) => true,
+            Self::Lock(args) => args.check,
+            Self::Fetch(args) => args.dry_run || args.check,
+            Self::Build(args) => args.dry_run,
+            Self::Generations(args) => args.only_looks(),
+            Self::Verify(args) => !args.repair,
+            Self::Gc(args) => args.only_looks(),
+            Self::Import(args) => args.check,
+            Self::Init(_)
+            | Self::Add(_)
+            | Self::Remove(_)
+            | Self::Activate(_)
+            | Self::Rollback(_)
+            | Self::Pin(_)
+            | Self::Unpin(_)
+            | Self::Export(_)
+            | Self::Run(_)
+            | Self::Shell(_) => false,
+        }
+    }
 }
 
 /// What a verb works with.
@@ -396,9 +428,7 @@ fn usage(mut error: clap::Error, arguments: &[OsString]) -> ExitCode {
 }
 
 fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
-    let config = cli
-        .globals
-        .config((cli.command.choice(), cli.command.permissions()), vars)?;
+    let config = cli.globals.config(cli.command.overrides(), vars)?;
     let context = Context {
         config: &config,
         vars,
@@ -435,7 +465,7 @@ fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {
 }
 
 impl Globals {
-    fn config(&self, (choice, allowed): (Option<ChoiceArgs>, Permissions), vars: &Vars) -> Result<Config, Failure> {
+    fn config(&self, of_verb: Overrides, vars: &Vars) -> Result<Config, Failure> {
         let cwd = match (std::env::current_dir(), &self.project) {
             (Ok(cwd), _) => cwd,
             // A deleted current folder does not matter to those who name the project's.
@@ -450,7 +480,6 @@ impl Globals {
                 .hint("change into a folder that exists, or name the project's with --project"));
             }
         };
-        let choice = choice.unwrap_or_default();
         let overrides = Overrides {
             project: self.project.clone(),
             config: self.config.clone(),
@@ -458,14 +487,7 @@ impl Globals {
             cache_dir: self.cache_dir.clone(),
             offline: self.offline,
             insecure_hosts: self.allow_insecure_host.clone(),
-            backend: choice.backend,
-            channel: choice.channel,
-            python: choice.python,
-            index_url: choice.index_url,
-            link_mode: choice.link_mode,
-            allow_path: allowed.allow_path,
-            no_bytecode: allowed.no_bytecode,
-            no_wheels: allowed.no_wheels,
+            ..of_verb
         };
         Ok(Config::load(&overrides, vars, &cwd)?)
     }

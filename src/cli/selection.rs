@@ -78,7 +78,7 @@ impl SelectionArgs {
             || (self.python.len() > 1 && self.minors().is_some())
     }
 
-    /// Reads (and where needed writes) the lockfiles, and selects their targets.
+    /// Reads the lockfiles, or makes them in memory where that is needed, and selects their targets. Writes nothing.
     pub(super) fn jobs(&self, context: &Context<'_>) -> Result<Jobs, Failure> {
         if self.all {
             return self.every(context);
@@ -96,7 +96,7 @@ impl SelectionArgs {
         };
         let mut jobs = Vec::new();
         for channel in channels {
-            let (read, _, warnings) = project.current_lockfile(&channel, PlanOptions::default())?;
+            let (read, warnings) = project.wanted_lockfile(&channel, PlanOptions::default())?;
             for warning in &warnings {
                 context.ui.warning(warning);
             }

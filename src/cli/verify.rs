@@ -27,7 +27,7 @@ pub(super) struct VerifyArgs {
     quick: bool,
     /// Mend what is damaged: from cached wheels, then from intact copies, then (unless --offline) from the network
     #[arg(long)]
-    repair: bool,
+    pub(super) repair: bool,
 }
 
 #[derive(Debug, Serialize)]

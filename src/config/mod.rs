@@ -121,6 +121,8 @@ pub struct Overrides {
     pub no_bytecode: bool,
     /// `--no-keep-wheels`.
     pub no_wheels: bool,
+    /// Whether the verb, with its flags, only looks.
+    pub only_looks: bool,
 }
 
 /// Everything configured. Paths are absolute.
@@ -135,6 +137,8 @@ pub struct Config {
     pub lower_stores: Vec<PathBuf>,
     /// Whether the network may not be used.
     pub offline: bool,
+    /// Whether the command only looks: project, store and cache stay as they are, byte for byte.
+    pub only_looks: bool,
     /// Hosts, `name` or `name:port`, that may be asked by `http:` or without a valid certificate, beside pip's
     /// `trusted-host`.
     pub insecure_hosts: Vec<String>,
@@ -224,6 +228,7 @@ impl Config {
                 .or_else(|| vars.user_folder("XDG_CACHE_HOME", ".cache")),
             lower_stores: lower_stores(vars, cwd).unwrap_or_else(|| ours.store_dirs.iter().map(in_project).collect()),
             offline: overrides.offline || vars.switch("FLAMBEAU_OFFLINE")?,
+            only_looks: overrides.only_looks,
             insecure_hosts: overrides.insecure_hosts.clone(),
             backend: overrides.backend.map_or_else(
                 || configured_backend.clone(),

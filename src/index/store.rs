@@ -99,7 +99,7 @@ impl PageStore {
     /// Forgets a page that is of no use.
     pub fn forget(&self, url: &Url) {
         // Where that cannot be, the next answer replaces it.
-        std::fs::remove_file(self.cache.page_path(url)).ok();
+        self.cache.forget(&self.cache.page_path(url)).ok();
     }
 
     /// The network behind it.

@@ -82,7 +82,7 @@ impl LockfileError {
     }
 }
 
-/// A lockfile as it was read.
+/// A lockfile as it was read, or as it would be written.
 #[derive(Debug, Clone)]
 pub struct ReadLockfile {
     /// Where it is.
@@ -93,6 +93,8 @@ pub struct ReadLockfile {
     pub lockfile: Lockfile,
     /// What should be said about it.
     pub warnings: Vec<ReadWarning>,
+    /// Whether these bytes are to be written to the file, which is missing or stale, once the verb has done its work.
+    pub unsaved: bool,
 }
 
 impl ReadLockfile {
@@ -194,6 +196,15 @@ impl Project<'_> {
         };
         let text = String::from_utf8(bytes).map_err(|_| LockfileError::NotText(path.clone()))?;
         Keys::parse(&text).map_err(|source| LockfileError::Keys { path, source })
+    }
+
+    /// Writes a lockfile that is not on disk yet, and `keys.json`; returns whether it was one. For verbs that have done
+    /// what they were asked for: one that fails leaves the project as it was.
+    pub fn save(&self, read: &ReadLockfile) -> Result<bool, LockfileError> {
+        if read.unsaved {
+            self.save_lockfile(&read.lockfile.channel, &read.lockfile)?;
+        }
+        Ok(read.unsaved)
     }
 
     /// Writes a lockfile and the keys of all lockfiles, where they change; returns whether the lockfile did. One process
@@ -308,6 +319,7 @@ pub(super) fn from_bytes(path: PathBuf, bytes: Vec<u8>, channel: &Channel) -> Re
         digest,
         lockfile: parsed.lockfile,
         warnings: parsed.warnings,
+        unsaved: false,
     })
 }
 

@@ -12,6 +12,7 @@
 
 use std::path::PathBuf;
 
+use crate::cache::Cache;
 use crate::config::{Config, ConfigError, Vars};
 use crate::profile::Profile;
 use crate::progress::Reporter;
@@ -68,6 +69,16 @@ impl Project<'_> {
         Ok(Store::new(self.config.store_dir()?.to_owned()).with_lower(&self.config.lower_stores))
     }
 
+    /// The cache, which a command that only looks leaves as it is.
+    pub fn cache(&self) -> Result<Cache, ConfigError> {
+        let cache = Cache::new(self.config.cache_dir()?);
+        Ok(if self.config.only_looks {
+            cache.unchanged()
+        } else {
+            cache
+        })
+    }
+
     /// The profile.
     #[must_use]
     pub fn profile(&self) -> Profile {
@@ -77,7 +88,12 @@ impl Project<'_> {
     /// Finds interpreters; their facts are remembered in the cache where there is one.
     #[must_use]
     pub fn finder(&self) -> Finder {
-        Finder::new(self.vars, self.config.cache_dir().ok())
+        let finder = Finder::new(self.vars, self.config.cache_dir().ok());
+        if self.config.only_looks {
+            finder.forgetful()
+        } else {
+            finder
+        }
     }
 
     /// The folder of the lockfiles.

@@ -71,7 +71,7 @@ impl Project<'_> {
         if !config.offline {
             settings.check_extra(&declared)?;
         }
-        let cache = Cache::new(config.cache_dir()?);
+        let cache = self.cache()?;
         let asked: Vec<pip::Given<String>> = config
             .index_url
             .iter()

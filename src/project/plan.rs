@@ -2,7 +2,7 @@
 
 use super::Project;
 use super::choice::Chosen;
-use super::lockfiles::{ReadLockfile, requirement};
+use super::lockfiles::{ReadLockfile, from_bytes, requirement};
 use super::relock::{LockRequest, RelockError};
 use crate::backend::{Backend, Channel, Preference};
 use crate::config::Origin;
@@ -122,8 +122,6 @@ pub struct Plan {
     pub chosen: Chosen,
     /// The lockfile.
     pub lockfile: ReadLockfile,
-    /// Whether it was written for this plan.
-    pub relocked: bool,
     /// The interpreter.
     pub interpreter: Interpreter,
     /// The target.
@@ -201,12 +199,12 @@ fn pythons_of(lockfile: &ReadLockfile) -> Vec<PythonMinor> {
 }
 
 impl Project<'_> {
-    /// Plans the environment of the chosen channel, locking first where that is needed and allowed.
+    /// Plans the environment of the chosen channel, by a lockfile in memory where that is needed and allowed. Writes
+    /// nothing.
     pub fn plan(&self, chosen: Chosen, options: PlanOptions) -> Result<Plan, PlanError> {
-        let (lockfile, relocked, mut warnings) = self.current_lockfile(&chosen.channel, options)?;
+        let (lockfile, mut warnings) = self.wanted_lockfile(&chosen.channel, options)?;
         let interpreter = self.interpreter(&lockfile)?;
         let mut plan = self.finish_plan(chosen, lockfile, interpreter)?;
-        plan.relocked = relocked;
         warnings.append(&mut plan.warnings);
         if let Some(decision) = &plan.chosen.decision {
             // Never silently CPU.
@@ -247,7 +245,6 @@ impl Project<'_> {
             warnings: lockfile.warnings.iter().map(ToString::to_string).collect(),
             chosen,
             lockfile,
-            relocked: false,
             interpreter,
             locked,
             key,
@@ -255,27 +252,27 @@ impl Project<'_> {
         })
     }
 
-    /// The lockfile of a channel, written first where it is missing or stale and may be written; whether it was, and
-    /// what should be said.
-    pub fn current_lockfile(
+    /// The lockfile that a channel should have: the one on disk, or where that is missing or stale and may be written, a
+    /// new one, in memory ([`Project::save`] writes it); and what should be said.
+    pub fn wanted_lockfile(
         &self,
         channel: &Channel,
         options: PlanOptions,
-    ) -> Result<(ReadLockfile, bool, Vec<String>), PlanError> {
+    ) -> Result<(ReadLockfile, Vec<String>), PlanError> {
         let existing = self.read_lockfile(channel).map_err(RelockError::from)?;
         let path = self.lockfile_path(channel);
         let mut stale = Vec::new();
         if let Some(existing) = existing {
             stale = self.staleness(channel, &existing)?;
             if stale.is_empty() {
-                return Ok((existing, false, Vec::new()));
+                return Ok((existing, Vec::new()));
             }
         }
         if stale.is_empty()
             && !options.locked
-            && let Some(saved) = self.save_shipped(channel)?
+            && let Some(shipped) = self.wanted_shipped(channel)?
         {
-            return Ok((saved, true, Vec::new()));
+            return Ok((shipped, Vec::new()));
         }
         match (options.locked, stale.is_empty()) {
             (true, true) => Err(PlanError::NoLockfile { path }),
@@ -285,23 +282,21 @@ impl Project<'_> {
             }),
             (false, _) => {
                 let interpreter = self.finder().find(self.request(), &|_| true).ok();
-                let relocked = self.relock(channel, &LockRequest::default(), interpreter.as_ref())?;
-                Ok((relocked.read, true, relocked.warnings))
+                let resolved = self.resolve_lock(channel, &LockRequest::default(), interpreter.as_ref())?;
+                let bytes = resolved.lockfile.to_text().into_bytes();
+                let read = from_bytes(path, bytes, channel).map_err(RelockError::from)?;
+                Ok((ReadLockfile { unsaved: true, ..read }, resolved.warnings))
             }
         }
     }
 
-    /// The shipped lockfile of a channel as the project's own, where it is what the project wants.
-    fn save_shipped(&self, channel: &Channel) -> Result<Option<ReadLockfile>, PlanError> {
+    /// The shipped lockfile of a channel, where it is what the project wants.
+    fn wanted_shipped(&self, channel: &Channel) -> Result<Option<ReadLockfile>, PlanError> {
         let Some(text) = self.shipped_text(channel) else {
             return Ok(None);
         };
         let read = self.read_shipped(channel, text).map_err(RelockError::from)?;
-        if !self.staleness(channel, &read)?.is_empty() {
-            return Ok(None);
-        }
-        let (saved, _) = self.save_text(channel, text).map_err(RelockError::from)?;
-        Ok(Some(saved))
+        Ok(self.staleness(channel, &read)?.is_empty().then_some(read))
     }
 
     /// What makes a lockfile stale, decided offline.

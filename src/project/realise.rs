@@ -11,7 +11,6 @@ use super::network::{Network, NetworkError};
 use super::pipeline::{Pipeline, drop_wheel};
 use super::plan::{Plan, PlanError};
 use super::{Project, blame};
-use crate::cache::Cache;
 use crate::config::{self, ConfigError};
 use crate::env::Python;
 use crate::env::build::{BuildError, build};
@@ -375,7 +374,7 @@ impl Project<'_> {
 
     /// `keep-wheels = false`: removes the wheels of a plan from the cache, now that their trees are in the store.
     fn drop_wheels(&self, plan: &Plan) -> Result<(), RealiseError> {
-        let cache = Cache::new(self.config.cache_dir()?);
+        let cache = self.cache()?;
         for selected in plan.selected()? {
             drop_wheel(&cache, &selected);
         }

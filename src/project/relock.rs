@@ -205,18 +205,7 @@ impl PackageSource for Indexes<'_> {
 }
 
 impl Project<'_> {
-    /// Resolves and writes the lockfile of `channel` and its keys. The old file stays as it is unless everything
-    /// succeeded.
-    pub fn relock(
-        &self,
-        channel: &Channel,
-        request: &LockRequest,
-        interpreter: Option<&Interpreter>,
-    ) -> Result<Relocked, RelockError> {
-        self.write_lock(self.resolve_lock(channel, request, interpreter)?)
-    }
-
-    /// Writes a resolved lockfile and its keys.
+    /// Writes a resolved lockfile and its keys. The old file stays as it is unless everything succeeded.
     pub fn write_lock(&self, resolved: ResolvedLock) -> Result<Relocked, RelockError> {
         let channel = &resolved.lockfile.channel;
         let (read, changed) = self.save_lockfile(channel, &resolved.lockfile)?;

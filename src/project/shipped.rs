@@ -37,9 +37,10 @@ impl Project<'_> {
             .map(|(_, text)| *text)
     }
 
-    /// Reads a shipped text as if it stood in this project.
+    /// Reads a shipped text as if it were to be written into this project.
     pub(super) fn read_shipped(&self, channel: &Channel, text: &str) -> Result<ReadLockfile, LockfileError> {
-        super::lockfiles::from_bytes(self.lockfile_path(channel), text.as_bytes().to_vec(), channel)
+        let read = super::lockfiles::from_bytes(self.lockfile_path(channel), text.as_bytes().to_vec(), channel)?;
+        Ok(ReadLockfile { unsaved: true, ..read })
     }
 }
 

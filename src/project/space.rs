@@ -5,7 +5,6 @@ use std::error::Error as StdError;
 use super::Project;
 use super::plan::Plan;
 use super::realise::{RealiseError, wheel_id};
-use crate::cache::Cache;
 use crate::env::tree::tree_name;
 use crate::fsx;
 use crate::store::Shelf;
@@ -50,7 +49,7 @@ pub(super) fn explain_full(project: &Project<'_>, plan: &Plan, error: RealiseErr
 /// The unpacked size of every wheel that is no tree yet.
 fn needed(project: &Project<'_>, plan: &Plan) -> Option<u64> {
     let (store, python) = (project.store().ok()?, plan.python());
-    let cache = Cache::new(project.config.cache_dir().ok()?);
+    let cache = project.cache().ok()?;
     let selected = plan.selected().ok()?;
     let mut bytes = SKELETON;
     for selected in &selected {

@@ -86,7 +86,7 @@ impl Project<'_> {
         store.check_version()?;
         Ok(Scope {
             store,
-            cache: self.config.cache_dir().ok().map(Cache::new),
+            cache: self.cache().ok(),
             subjects: Vec::new(),
             listed: false,
         })
@@ -268,7 +268,7 @@ impl Project<'_> {
         if self.config.offline {
             return Err("the network may not be used (offline)".to_owned());
         }
-        let cache = Cache::new(self.config.cache_dir().map_err(|error| error.to_string())?);
+        let cache = self.cache().map_err(|error| error.to_string())?;
         let aside = lost
             .file
             .as_ref()

@@ -12,7 +12,6 @@ use super::activate::ActivateError;
 use super::lockfiles::ReadLockfile;
 use super::plan::{Plan, PlanError};
 use super::realise::{RealiseError, fetch_wheels, wheel_id};
-use crate::cache::Cache;
 use crate::collect::{CollectError, Options, Survey};
 use crate::digest::{WheelDigest, hash_reader};
 use crate::env::tree::tree_name;
@@ -81,7 +80,7 @@ impl Project<'_> {
     /// Compares the wheels that are in the cache with their digests, on all cores. Returns how many there are, and which
     /// of them are damaged.
     pub fn check_cached(&self, jobs: &[(ReadLockfile, Vec<Target>)]) -> Result<(usize, Vec<Damaged>), RealiseError> {
-        let cache = Cache::new(self.config.cache_dir()?);
+        let cache = self.cache()?;
         let mut there = Vec::new();
         for Selected { wheel, .. } in self.wheels_of(jobs)?.into_values() {
             // Whatever its size: a truncated wheel is damaged, not absent.
@@ -190,7 +189,7 @@ impl Project<'_> {
     }
 
     fn not_cached(&self, selected: &[Selected<'_>]) -> Result<Vec<Missing>, RealiseError> {
-        let cache = Cache::new(self.config.cache_dir()?);
+        let cache = self.cache()?;
         let mut missing = Vec::new();
         for Selected { wheel, .. } in selected {
             let found = cache.find_wheel(&wheel.digest, &wheel.file, wheel.size);

@@ -119,7 +119,7 @@ fn libc_stamp() -> Option<(u64, i128)> {
 }
 
 /// The facts about the executable at the real path `real`; no process is started where they are remembered.
-pub(super) fn facts(real: &Path, cache_dir: Option<&Path>) -> Result<Facts, AskError> {
+pub(super) fn facts(real: &Path, cache_dir: Option<&Path>, remembers: bool) -> Result<Facts, AskError> {
     let stamp = Stamp::of(real).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => AskError::NotFound,
         _ => AskError::Start(error),
@@ -133,7 +133,7 @@ pub(super) fn facts(real: &Path, cache_dir: Option<&Path>) -> Result<Facts, AskE
     let answer = ask(real, &["-I", "-S", "-c", SCRIPT], PATIENCE)?;
     let line = answer.lines().last().unwrap_or_default();
     let facts: Facts = serde_json::from_str(line).map_err(|_| AskError::Answer(shorten(line)))?;
-    if let Some(file) = file {
+    if let Some(file) = file.filter(|_| remembers) {
         // The cache is a convenience: where it cannot be written, the next command asks again.
         remember(
             &file,

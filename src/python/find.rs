@@ -39,6 +39,8 @@ pub(super) fn passed_over(passed: &[Passed]) -> String {
 #[derive(Debug, Clone)]
 pub struct Finder {
     cache_dir: Option<PathBuf>,
+    /// Whether new facts are remembered there.
+    remembers: bool,
     path: Vec<PathBuf>,
     pyenv: Option<PathBuf>,
     uv: Option<PathBuf>,
@@ -56,6 +58,7 @@ impl Finder {
             .or_else(|| Some(home.as_ref()?.join(".local/share")));
         Self {
             cache_dir: cache_dir.map(Path::to_owned),
+            remembers: true,
             path: vars
                 .os("PATH")
                 .map(|path| std::env::split_paths(path).collect())
@@ -69,6 +72,15 @@ impl Finder {
                 .map(PathBuf::from)
                 .chain(folders(Path::new("/opt/python")))
                 .collect(),
+        }
+    }
+
+    /// The same for a command that only looks: known facts are used, and no new ones are remembered.
+    #[must_use]
+    pub fn forgetful(self) -> Self {
+        Self {
+            remembers: false,
+            ..self
         }
     }
 
@@ -102,7 +114,7 @@ impl Finder {
                 Error::Missing(found.clone())
             }
         })?;
-        let facts = facts::facts(&real, self.cache_dir.as_deref()).map_err(ask)?;
+        let facts = facts::facts(&real, self.cache_dir.as_deref(), self.remembers).map_err(ask)?;
         Interpreter::new(found, &real, facts).map_err(|source| Error::Unsupported {
             path: executable.clone(),
             source,

@@ -49,12 +49,17 @@ fn f05_damaged_wheels_are_named_and_with_a_network_fetched_again() {
     let cut: fn(&mut Vec<u8>) = |bytes| bytes.truncate(20);
     for change in [flip, cut] {
         rewrite(&path, change);
-        for way in ["--offline", "--dry-run"] {
-            let error = world.flambeau_error(3, &["fetch", "--channel", "cpu", "--check", way]);
+        for way in [
+            &["--check"][..],
+            &["--check", "--dry-run"],
+            &["--check", "--offline"],
+            &["--repair", "--offline"],
+        ] {
+            let error = world.flambeau_error(3, &[&["fetch", "--channel", "cpu"], way].concat());
             let message = error["message"].as_str().expect("a message");
             assert!(message.contains(WHEEL), "{error}");
         }
-        let mended = world.flambeau_json("fetch", &["--channel", "cpu", "--check"]);
+        let mended = world.flambeau_json("fetch", &["--channel", "cpu", "--repair"]);
         assert_eq!(mended["downloaded"], 1, "{mended}");
         let damaged = mended["damaged"].as_array().expect("a list");
         assert_eq!(damaged.len(), 1, "{mended}");
@@ -62,6 +67,13 @@ fn f05_damaged_wheels_are_named_and_with_a_network_fetched_again() {
         let again = world.flambeau_json("fetch", &["--channel", "cpu", "--check", "--offline"]);
         assert_eq!(again["damaged"], json!([]));
     }
+    world.delete(path.parent().expect("its folder"));
+    let error = world.flambeau_error(1, &["fetch", "--channel", "cpu", "--check"]);
+    assert!(
+        error["hints"][0].as_str().is_some_and(|hint| hint.contains(WHEEL)),
+        "{error}"
+    );
+    assert!(!path.exists(), "checking fetches nothing");
 }
 
 #[test]

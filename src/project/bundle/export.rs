@@ -7,7 +7,6 @@ use super::Error;
 use crate::backend::is_family;
 use crate::bundle::pages::{PageWheel, pages};
 use crate::bundle::{BundledEnvironment, Content, EPOCH, FileEntry, FileKind, Item, Options, Output, Written, write};
-use crate::cache::Cache;
 use crate::digest::{FileDigest, WheelDigest};
 use crate::env::tree::{TreeError, tree_name};
 use crate::fsx::{self, PathContext as _};
@@ -84,7 +83,7 @@ impl Project<'_> {
 
     /// The wheels as rows, and as pages show them where pages are wanted.
     fn wheel_items(&self, wheels: &Wheels<'_>, paged: bool) -> Result<(Vec<Item>, Vec<PageWheel>), Error> {
-        let cache = Cache::new(self.config.cache_dir()?);
+        let cache = self.cache()?;
         let (mut items, mut shown) = (Vec::new(), Vec::new());
         let mut names = BTreeSet::new();
         for ((file, digest), (selected, channels)) in wheels {

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use crate::backend::Channel;
 use crate::bundle::{BundledEnvironment, FileEntry, FileKind, Imported, Importer, Opened};
-use crate::cache::Cache;
 use crate::config;
 use crate::digest::{FileDigest, WheelDigest};
 use crate::fsx;
@@ -80,7 +79,7 @@ impl Project<'_> {
             });
         }
         let to_write = to_write(&lockfiles, options)?;
-        let (cache, store) = (Cache::new(self.config.cache_dir()?), self.store()?);
+        let (cache, store) = (self.cache()?, self.store()?);
         let importer = Importer {
             cache: &cache,
             store: &store,

@@ -77,6 +77,7 @@ impl Read {
 
     fn finish(self, lockfile: Lockfile) -> (ReadLockfile, Vec<String>) {
         let read = ReadLockfile {
+            unsaved: false,
             path: self.path,
             digest: self.digest,
             lockfile,
