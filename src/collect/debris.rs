@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::plan::{Item, Kind};
 use super::{CollectError, GRACE, Survey};
-use crate::fsx::PathContext as _;
+use crate::fsx::{self, PathContext as _};
 use crate::store::staging::{Tenant, tenant};
 use crate::store::times::{Now, wall_age};
 use crate::store::{Guard, Shelf, Store};
@@ -134,6 +134,31 @@ pub(super) fn is_free(path: &Path) -> Result<bool, CollectError> {
             Ok(false)
         }
         Err(error) => Err(error).at("lock", path).map_err(CollectError::from),
+    }
+}
+
+/// Deletes the folders under `tmp/` that killed or interrupted commands left: every build does it before it needs the
+/// space. What cannot be told or deleted here stays for a collection, which says why.
+pub fn sweep(store: &Store) {
+    let now = Now::read();
+    let dead = |path: &PathBuf| path.is_dir() && is_debris(path, &now).unwrap_or(false);
+    let left = || -> Vec<PathBuf> {
+        let all = entries(&store.root().join("tmp")).unwrap_or_default();
+        all.into_iter().filter(dead).collect()
+    };
+    // A folder that a builder has made and not locked yet looks the same; the answer counts behind the gate alone.
+    if left().is_empty() {
+        return;
+    }
+    // A collection that runs deletes them too, and would find them gone.
+    let Ok(Some(_only)) = Guard::try_exclusive(&store.collector_path()) else {
+        return;
+    };
+    let Ok(gate) = store.close_gate() else { return };
+    let left = left();
+    drop(gate);
+    for path in left {
+        fsx::remove_tree(&path).ok();
     }
 }
 

@@ -30,6 +30,7 @@ pub mod survey;
 #[cfg(test)]
 mod model;
 
+pub use debris::sweep;
 pub use execute::{Collected, Failed};
 pub use plan::{Item, Kind, Plan};
 pub use survey::{Reason, Survey};

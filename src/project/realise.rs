@@ -263,6 +263,7 @@ impl Project<'_> {
             return Ok(found);
         }
         store.prepare()?;
+        crate::collect::sweep(&store);
         let identity = plan.identity()?;
         let python = plan.python();
         let name = identity.folder(&python);

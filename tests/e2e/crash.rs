@@ -312,3 +312,42 @@ fn f06_trees_on_another_file_system_are_copied() {
     output.ok();
     assert_whole(&world, "another file system", "filelock");
 }
+
+/// A build that is interrupted leaves what it was writing under `tmp/`; the next one clears it, and nothing of one that
+/// runs.
+#[test]
+fn f11_the_next_build_clears_what_interrupted_ones_left() {
+    let Some(world) = waiting() else { return };
+    for moment in ["tree.unpacked", "tree.compiled", "env.bound"] {
+        killed_at(&world, moment, &["build", "--channel", "cpu"]);
+    }
+    let tmp = world.store().join("tmp");
+    assert!(!names(&tmp).is_empty());
+    // One that runs, held in the middle of its work.
+    let hold = world.path("hold");
+    fs::create_dir(&hold).expect("a new folder");
+    let mut running = world.flambeau_command(&["build", "--channel", "cpu", "--rebuild"]);
+    world.flambeau(&["build", "--channel", "cpu"]).ok();
+    assert!(names(&tmp).is_empty(), "{:?}", names(&tmp));
+    let moment = format!("tree.compiled=hold:{}", hold.display());
+    running
+        .env("FLAMBEAU_CHECKPOINT", moment)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut running = running.spawn().expect("it starts");
+    while !hold.join("tree.compiled.reached").exists() {
+        assert!(running.try_wait().expect("ours").is_none(), "it ended");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let held = names(&tmp);
+    assert!(!held.is_empty(), "it works in a folder");
+    killed_at(&world, "tree.unpacked", &["build", "--channel", "cpu", "--rebuild"]);
+    assert!(names(&tmp).len() > held.len());
+    let lock = ["lock", "--channel", "cpu", "mpmath"];
+    world.flambeau(&lock).ok();
+    world.flambeau(&["build", "--channel", "cpu"]).ok();
+    assert_eq!(names(&tmp), held);
+    fs::write(hold.join("tree.compiled.go"), "").expect("ours");
+    assert!(running.wait().expect("it was started").success());
+    assert!(names(&tmp).is_empty(), "{:?}", names(&tmp));
+}

@@ -354,6 +354,15 @@ fn environments_of_an_older_flambeau_keep_every_tree_that_fits() {
     fs::set_permissions(&environment, fs::Permissions::from_mode(0o755)).expect("it is ours");
     fs::remove_file(&state).expect("it is ours");
     fs::write(&state, document.to_string()).expect("it is ours");
+    // Its record has the same, and is another way to tell that a state was edited.
+    let name = environment.file_name().expect("a name").to_string_lossy();
+    let record = world.store().join(format!("records/envs-{name}.json"));
+    let mut recorded: serde_json::Value = serde_json::from_slice(&fs::read(&record).expect("a record")).expect("JSON");
+    recorded["contents"]["state"]
+        .as_object_mut()
+        .expect("an object")
+        .remove("Trees");
+    fs::write(&record, recorded.to_string()).expect("it is ours");
     want(&world, &["filelock"]);
     world.build(&["--channel", "cpu", "--no-activate"]);
     age(&world, 400);
