@@ -52,7 +52,7 @@ pub(super) struct BuildArgs {
     strict: bool,
     /// Report files that a wheel brings without listing them in its RECORD, in place of refusing the wheel
     #[arg(long)]
-    allow_unrecorded: bool,
+    pub(super) allow_unrecorded: bool,
     /// Compile no modules: quicker to build and smaller, and slower at every start of Python
     #[arg(long, conflicts_with = "rebuild")]
     pub(super) no_compile_bytecode: bool,
@@ -192,7 +192,6 @@ fn run_watched(args: &BuildArgs, context: &Context<'_>) -> VerbResult {
     let options = BuildOptions {
         activate: (!args.no_activate).then(|| in_the_way(args.force)),
         strict: args.strict,
-        allow_unrecorded: args.allow_unrecorded,
     };
     let built = build(plan, context, options)?;
     if let Some(link) = &args.out_link {
@@ -324,8 +323,6 @@ pub(super) struct BuildOptions {
     pub(super) activate: Option<InTheWay>,
     /// Whether two packages with different files for one path are refused.
     pub(super) strict: bool,
-    /// Whether files without a row in RECORD are let in.
-    pub(super) allow_unrecorded: bool,
 }
 
 /// Writes the lockfile of what was done, where it is not on disk yet, and says so.
@@ -338,11 +335,7 @@ pub(super) fn save(read: &ReadLockfile, context: &Context<'_>) -> Result<(), Fai
 
 /// Realises a plan and activates what it gives, where that is asked for.
 pub(super) fn build(plan: Plan, context: &Context<'_>, options: BuildOptions) -> Result<Built, Failure> {
-    let BuildOptions {
-        activate,
-        strict,
-        allow_unrecorded,
-    } = options;
+    let BuildOptions { activate, strict } = options;
     let project = context.project();
     if activate == Some(InTheWay::Refuse) {
         project.profile().check_links()?;
@@ -350,7 +343,7 @@ pub(super) fn build(plan: Plan, context: &Context<'_>, options: BuildOptions) ->
     if activate.is_some() {
         project.profile().check_writable()?;
     }
-    let realised = project.realise(&plan, allow_unrecorded)?;
+    let realised = project.realise(&plan)?;
     for conflict in &realised.conflicts {
         let message = format!(
             "{} comes from {} and from {}; the former is used",

@@ -8,6 +8,7 @@ use std::error::Error as StdError;
 
 use super::explain_bundle::{bundle, bundling};
 use super::explain_from::{direct, export, foreign, from, reference, wheel_of_sources};
+use super::explain_wheel::{archive, wheel};
 use crate::bundle::BundleError;
 use crate::collect::CollectError;
 use crate::config::{ConfigError, ListError};
@@ -106,7 +107,7 @@ fn explain(error: impl StdError + Send + Sync + 'static) -> Failure {
 }
 
 /// An error of type `T`, however it was boxed on its way.
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+pub(super) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     error
         .downcast_ref::<T>()
         .or_else(|| error.downcast_ref::<Box<T>>().map(|boxed| &**boxed))
@@ -136,6 +137,7 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| find::<ComposeError>(error).and_then(compose))
         .or_else(|| find::<TreeError>(error).and_then(tree))
         .or_else(|| find::<UnpackError>(error).and_then(unpack))
+        .or_else(|| wheel(error))
         .or_else(|| find::<fetch::Error>(error).and_then(fetching))
         .or_else(|| find::<index::Error>(error).and_then(indexing))
         .or_else(|| find::<http::Error>(error).map(requests))
@@ -144,7 +146,7 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Advice> {
             let hint = ["leave out --exclude-newer, or name an index that gives upload times"];
             find::<NoUploadTimes>(error).map(|_| advice(Kind::User, hint))
         })
-        .or_else(|| find::<MergeError>(error).map(|_| advice(Kind::User, [])))
+        .or_else(|| find::<MergeError>(error).map(merging))
         .or_else(|| find::<SelectError>(error).map(selecting))
         .or_else(|| find::<python::Error>(error).map(interpreters))
         .or_else(|| find::<PathError>(error).and_then(files))
@@ -482,9 +484,10 @@ pub(super) fn tree(error: &TreeError) -> Option<Advice> {
 fn unpack(error: &UnpackError) -> Option<Advice> {
     match error {
         UnpackError::Path(inner) => files(inner),
+        UnpackError::Archive(inner) => Some(archive(inner)),
         UnpackError::Unrecorded(_) | UnpackError::NoDigest(_) => Some(advice(
             Kind::Integrity,
-            ["if you trust the wheel all the same, `flambeau build --allow-unrecorded` reports such files"],
+            ["if you trust the wheel, pass --allow-unrecorded to `flambeau lock` or `flambeau build`"],
         )),
         _ => Some(advice(Kind::Integrity, [])),
     }
@@ -538,6 +541,7 @@ fn indexing(error: &index::Error) -> Option<Advice> {
             ["name a package index: --index-url, PIP_INDEX_URL, pip's configuration, or `[tool.flambeau] index-url`"],
         )),
         index::Error::Ambiguous { .. } => Some(advice(Kind::User, ["let only one index claim the name"])),
+        index::Error::Unusable(_) => Some(advice(Kind::Integrity, [])),
         index::Error::MetadataDigest { .. } | index::Error::WheelDigest { .. } => Some(advice(
             Kind::Integrity,
             ["the index contradicts itself: tell whoever runs it, or name another one with --index-url"],
@@ -608,6 +612,13 @@ fn resolving(error: &ResolveError) -> Advice {
     }
 }
 
+fn merging(error: &MergeError) -> Advice {
+    match error {
+        MergeError::TwoDigests { .. } => advice(Kind::Integrity, []),
+        _ => advice(Kind::User, []),
+    }
+}
+
 fn excluding(why: &Exclusion) -> Advice {
     match why {
         Exclusion::NoWheel { .. } | Exclusion::RequiresPython(_) => advice(
@@ -624,7 +635,7 @@ fn excluding(why: &Exclusion) -> Advice {
             Kind::User,
             ["require the very same URL yourself, or ask for another version"],
         ),
-        Exclusion::OtherMetadata(_) | Exclusion::BadMetadata(_) => advice(Kind::User, ["ask for another version"]),
+        Exclusion::OtherMetadata(_) | Exclusion::BadMetadata(_) => advice(Kind::Integrity, ["ask for another version"]),
     }
 }
 

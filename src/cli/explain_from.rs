@@ -64,7 +64,7 @@ pub(super) fn direct(error: &DirectError) -> Option<Advice> {
             Kind::Integrity,
             ["if the file is right, correct the digest in the requirement"],
         )),
-        DirectError::Unusable { .. } => Some(advice(Kind::User, ["name another wheel"])),
+        DirectError::Unusable { .. } => Some(advice(Kind::Integrity, ["name another wheel"])),
         DirectError::Index { .. } => None,
         DirectError::Family { .. } => Some(advice(
             Kind::User,

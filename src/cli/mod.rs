@@ -34,6 +34,7 @@ mod edit;
 mod explain;
 mod explain_bundle;
 mod explain_from;
+mod explain_wheel;
 mod export;
 mod fetch;
 mod gc;
@@ -236,6 +237,12 @@ impl Command {
             Self::Hash(args) => args.from.allow_path,
             _ => false,
         };
+        let allow_unrecorded = match self {
+            Self::Add(args) => args.allow_unrecorded,
+            Self::Lock(args) => args.allow_unrecorded,
+            Self::Build(args) => args.allow_unrecorded,
+            _ => false,
+        };
         let (no_bytecode, no_wheels) = match self {
             Self::Build(args) => (args.no_compile_bytecode, args.no_keep_wheels),
             _ => (false, false),
@@ -247,6 +254,7 @@ impl Command {
             index_url: choice.index_url,
             link_mode: choice.link_mode,
             allow_path,
+            allow_unrecorded,
             no_bytecode,
             no_wheels,
             only_looks: self.only_looks(),

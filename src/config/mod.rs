@@ -117,6 +117,8 @@ pub struct Overrides {
     pub link_mode: Option<LinkMode>,
     /// `--allow-path`.
     pub allow_path: bool,
+    /// `--allow-unrecorded`.
+    pub allow_unrecorded: bool,
     /// `--no-compile-bytecode`.
     pub no_bytecode: bool,
     /// `--no-keep-wheels`.
@@ -193,6 +195,8 @@ pub struct Config {
     pub link_mode: Option<LinkMode>,
     /// Whether local wheels may be read from outside the project's folder.
     pub allow_path: bool,
+    /// Whether files that a wheel's RECORD does not vouch for are let in and reported.
+    pub allow_unrecorded: bool,
     /// When a build is durable.
     pub sync: Sync,
     backends: [Vec<Channel>; 3],
@@ -286,6 +290,7 @@ impl Config {
             min_free: min_free(vars)?.or(ours.min_free),
             link_mode: overrides.link_mode.or(ours.link_mode),
             allow_path: overrides.allow_path,
+            allow_unrecorded: overrides.allow_unrecorded,
             sync: ours.sync.unwrap_or_default(),
             backends: [ours.backends.cuda, ours.backends.rocm, ours.backends.cpu],
             channels: ours.channels,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::target::PythonMinor;
 
+pub(crate) mod admission;
 pub mod build;
 pub mod bytecode;
 pub mod compose;

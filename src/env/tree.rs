@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::bytecode::{BytecodeError, Compilers, bytecode_path};
-use super::{FORM, Python, runtime};
+use super::{FORM, Python, admission};
 use crate::bulk;
 use crate::checkpoint;
 use crate::digest::{FileDigest, WheelDigest, hash_reader};
@@ -25,7 +25,7 @@ use crate::threads;
 use crate::wheel::archive::Archive;
 use crate::wheel::layout::Layout;
 use crate::wheel::manifest::{Facts, FileRow, Folder, Manifest, SCHEMA};
-use crate::wheel::plan::{Rules, plan};
+use crate::wheel::plan::plan;
 use crate::wheel::source::WheelFile;
 use crate::wheel::unpack::{UnpackError, Unpacked};
 
@@ -465,19 +465,9 @@ impl Trees<'_> {
     ) -> Result<(Staging, Unpacked), TreeError> {
         let refused = |error| refused(wheel.file, error);
         let archive = Archive::open(file).map_err(|error| refused(error.into()))?;
-        let rules = Rules {
-            layout: self.layout(),
-            // A file in the place of the folder that holds the interpreter.
-            reserved: |path| path == "bin" || runtime::owns(path),
-            allow_unrecorded: self.allow_unrecorded,
-        };
+        let rules = admission::rules(self.python.minor, self.allow_unrecorded);
         let mut plan = plan(&archive, wheel.filename, rules).map_err(refused)?;
-        if let Some(first) = plan.unrecorded.first() {
-            let further = match plan.unrecorded.len() {
-                1 => String::new(),
-                count => format!(" and for {} further files", count - 1),
-            };
-            let message = format!("the RECORD of {} does not vouch for `{first}`{further}", wheel.file);
+        if let Some(message) = admission::unrecorded_warning(wheel.file, &plan.unrecorded) {
             self.reporter.event(Event::Warning { message: &message });
         }
         if let Some(wanted) = wanted {

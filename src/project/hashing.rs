@@ -1,5 +1,6 @@
 //! Digests that no index states: of what was downloaded, and where they are known already.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use super::network::Network;
@@ -8,7 +9,8 @@ use crate::fsx::PathContext as _;
 use crate::http::Error as HttpError;
 use crate::index::IndexFile;
 use crate::lockfile::Lockfile;
-use crate::resolve::{BoxError, Upgrade};
+use crate::resolve::{BoxError, Resolution, Upgrade};
+use crate::target::PythonMinor;
 
 /// What an earlier lock found out about `file` by downloading it, unless its package is to be chosen anew.
 pub(super) fn known(existing: &Lockfile, file: &IndexFile, upgrade: &Upgrade) -> Option<(WheelDigest, u64)> {
@@ -29,6 +31,16 @@ pub(super) fn known(existing: &Lockfile, file: &IndexFile, upgrade: &Upgrade) ->
     file.size
         .is_none_or(|stated| stated == size)
         .then_some((wheel.digest, size))
+}
+
+/// The Pythons that would get `file`.
+pub(super) fn pythons_of(resolutions: &[Resolution], file: &IndexFile) -> BTreeSet<PythonMinor> {
+    let gets = |resolution: &&Resolution| {
+        let wheels = resolution.packages.iter().flat_map(|package| &package.wheels);
+        wheels.into_iter().any(|wheel| wheel.file == file.file)
+    };
+    let targets = resolutions.iter().filter(gets);
+    targets.map(|resolution| resolution.target.python).collect()
 }
 
 /// Downloads a wheel for which the index states no digest, hashes it and keeps it in the cache.

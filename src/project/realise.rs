@@ -250,14 +250,13 @@ impl Project<'_> {
         Ok(self.find_environment(plan)?.map(|found| Realised { claim, ..found }))
     }
 
-    /// Makes the environment of a plan visible. `allow_unrecorded` lets in wheels with files that their RECORD does not
-    /// vouch for; an environment that is there already was let in before.
-    pub fn realise(&self, plan: &Plan, allow_unrecorded: bool) -> Result<Realised, RealiseError> {
-        self.realise_here(plan, allow_unrecorded)
+    /// Makes the environment of a plan visible. One that is there already was let in before, whatever is allowed now.
+    pub fn realise(&self, plan: &Plan) -> Result<Realised, RealiseError> {
+        self.realise_here(plan)
             .map_err(|error| super::space::explain_full(self, plan, error))
     }
 
-    fn realise_here(&self, plan: &Plan, allow_unrecorded: bool) -> Result<Realised, RealiseError> {
+    fn realise_here(&self, plan: &Plan) -> Result<Realised, RealiseError> {
         let store = self.store()?;
         if let Some(found) = self.find_and_claim(&store, plan)? {
             return Ok(found);
@@ -302,7 +301,7 @@ impl Project<'_> {
             reporter: self.reporter,
             sync,
             claim: &claim,
-            allow_unrecorded,
+            allow_unrecorded: self.config.allow_unrecorded,
         };
         let (mut members, downloaded) = self.trees(plan, &trees, workers)?;
         members.push(trees.runtime()?);

@@ -4,6 +4,7 @@
 //! read from its `torch/version.py` as text.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::direct::{DirectError, Directs};
@@ -14,6 +15,8 @@ use super::targets::Asked;
 use super::{Project, hashing, torch_backend};
 use crate::backend::{Backend, Channel, is_family};
 use crate::config::ListError;
+use crate::env::admission;
+use crate::env::tree::TreeError;
 use crate::index::{self, CoreMetadata, IndexFile, Place, ProjectPage};
 use crate::lockfile::text::ReadWarning;
 use crate::lockfile::{Lockfile, Origin, Settings};
@@ -246,7 +249,7 @@ impl Project<'_> {
                 (channel, &network),
                 &mut requirements,
                 existing.as_ref(),
-                &request.upgrade,
+                (&request.upgrade, &self.possible_targets(request, existing.as_ref())?),
             )
             .map_err(|source| RelockError::Direct {
                 channel: channel.clone(),
@@ -319,6 +322,21 @@ impl Project<'_> {
         Ok(ResolvedLock { lockfile, warnings })
     }
 
+    /// Refuses a wheel that is at hand whole as unpacking it for one of `pythons` would, before it is locked.
+    pub(super) fn check_whole(
+        &self,
+        file: &IndexFile,
+        path: &Path,
+        pythons: BTreeSet<PythonMinor>,
+    ) -> Result<(), TreeError> {
+        let allowed = self.config.allow_unrecorded;
+        let unrecorded = admission::check((&file.file, &file.filename), path, pythons, allowed)?;
+        if let Some(message) = admission::unrecorded_warning(&file.file, &unrecorded) {
+            self.reporter.event(Event::Warning { message: &message });
+        }
+        Ok(())
+    }
+
     /// The resolutions of all targets as one lockfile, what the index does not say found out from the wheels.
     fn merged(
         &self,
@@ -341,11 +359,15 @@ impl Project<'_> {
                 Origin::Index
             }
         };
-        let digest =
-            |file: &IndexFile| match existing.and_then(|existing| hashing::known(existing, file, &request.upgrade)) {
-                Some(known) => Ok(known),
-                None => hashing::download(network, file),
-            };
+        let digest = |file: &IndexFile| {
+            if let Some(known) = existing.and_then(|existing| hashing::known(existing, file, &request.upgrade)) {
+                return Ok(known);
+            }
+            let (digest, size) = hashing::download(network, file)?;
+            let path = network.cache.wheel_path(&digest, &file.file);
+            self.check_whole(file, &path, hashing::pythons_of(resolutions, file))?;
+            Ok((digest, size))
+        };
         let told = self.config.channel_backend(channel);
         if told.is_none() {
             torch_backend::ask_early(network, resolutions);

@@ -5,12 +5,12 @@ use std::error::Error as StdError;
 use super::Project;
 use super::plan::Plan;
 use super::realise::{RealiseError, wheel_id};
+use crate::env::admission::rules;
 use crate::env::tree::tree_name;
 use crate::fsx;
 use crate::store::Shelf;
 use crate::wheel::archive::{Archive, LocalFile};
-use crate::wheel::layout::Layout;
-use crate::wheel::plan::{self, Rules};
+use crate::wheel::plan::plan as plan_wheel;
 
 /// What an environment takes beside its trees: its folders, links and state.
 const SKELETON: u64 = 1 << 20;
@@ -63,11 +63,7 @@ fn needed(project: &Project<'_>, plan: &Plan) -> Option<u64> {
             .ok()
             .and_then(|file| Archive::open(file).ok())
             .and_then(|archive| {
-                let rules = Rules {
-                    allow_unrecorded: true,
-                    ..Rules::new(Layout::new(python.minor))
-                };
-                let plan = plan::plan(&archive, id.filename, rules).ok()?;
+                let plan = plan_wheel(&archive, id.filename, rules(python.minor, true)).ok()?;
                 Some(plan.bytes())
             });
         bytes += unpacked.or(selected.wheel.size).unwrap_or(0);

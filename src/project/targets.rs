@@ -82,6 +82,31 @@ impl Candidates {
 }
 
 impl Project<'_> {
+    /// The Pythons and platforms that flags or the project name.
+    fn named_targets(&self, request: &LockRequest) -> (Vec<PythonMinor>, Vec<Platform>) {
+        let (mut pythons, mut platforms) = (request.pythons.clone(), request.platforms.clone());
+        if pythons.is_empty() {
+            pythons.clone_from(&self.config.python_versions);
+        }
+        if platforms.is_empty() {
+            platforms.clone_from(&self.config.platforms);
+        }
+        (pythons, platforms)
+    }
+
+    /// Every target that a lock may be for, before anybody asks what an index has for it.
+    pub(super) fn possible_targets(
+        &self,
+        request: &LockRequest,
+        existing: Option<&Lockfile>,
+    ) -> Result<Vec<Target>, RelockError> {
+        let (pythons, platforms) = self.named_targets(request);
+        match existing.filter(|existing| pythons.is_empty() && platforms.is_empty() && !existing.targets.is_empty()) {
+            Some(existing) => Ok(tried(existing).into_iter().collect()),
+            None => self.products(&pythons, &platforms, existing),
+        }
+    }
+
     /// The targets to lock for.
     pub(super) fn candidates(
         &self,
@@ -90,33 +115,21 @@ impl Project<'_> {
         existing: Option<&Lockfile>,
         asked: &Asked<'_>,
     ) -> Result<Candidates, RelockError> {
-        let named = |flag: &[PythonMinor]| {
-            if flag.is_empty() {
-                self.config.python_versions.clone()
-            } else {
-                flag.to_vec()
-            }
-        };
-        let pythons = named(&request.pythons);
-        let platforms = if request.platforms.is_empty() {
-            self.config.platforms.clone()
-        } else {
-            request.platforms.clone()
-        };
+        let (pythons, platforms) = self.named_targets(request);
+        let mut targets = self.possible_targets(request, existing)?;
         let default = pythons.is_empty() && platforms.is_empty();
         if default
             && let Some(existing) = existing
             && !existing.targets.is_empty()
         {
             return Ok(Candidates {
-                targets: tried(existing).into_iter().collect(),
+                targets,
                 optional: existing.settings.optional_targets,
                 pythons,
                 platforms,
             });
         }
         let optional = pythons.is_empty() || platforms.is_empty();
-        let mut targets = self.products(&pythons, &platforms, existing)?;
         if optional {
             let all = targets.clone();
             let missing = available(&mut targets, asked)?;

@@ -136,17 +136,7 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
                 result => result.at("create the folder", path)?,
             }
         }
-        for placement in &self.replaced {
-            self.pour(placement, &mut vec![0; BUFFER], |_| Ok(()))?;
-        }
-        let write = |buffer: &mut Vec<u8>, batch: Vec<&Placement<'_>>| {
-            let rows = batch
-                .into_iter()
-                .map(|placement| self.write_member(placement, root, buffer));
-            rows.collect::<Result<Vec<_>, _>>()
-        };
-        let written = try_map(WRITERS.as_ref(), batches(&self.placements), || vec![0; BUFFER], write)?;
-        let mut files: Vec<FileRow> = written.into_iter().flatten().collect();
+        let mut files = self.each_member(|placement, buffer| self.write_member(placement, root, buffer))?;
         for (path, contents) in &self.scripts {
             files.push(write_new(root, path.clone(), contents, true)?);
         }
@@ -160,6 +150,48 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
             unrecorded: self.unrecorded,
             layout: self.layout,
         })
+    }
+
+    /// Reads every member as [`Plan::write`] does and writes nothing: whatever is refused only for a member's bytes is
+    /// refused here too.
+    pub fn check(&self) -> Result<(), UnpackError> {
+        self.each_member(|placement, buffer| match self.python_script(placement)? {
+            Some(_) => Ok(()),
+            None => self.pour(placement, buffer, |_| Ok(())).map(drop),
+        })?;
+        Ok(())
+    }
+
+    /// Calls `work` for every member that is written, several at a time; those that are replaced are compared first.
+    fn each_member<T: Send>(
+        &self,
+        work: impl Fn(&Placement<'_>, &mut [u8]) -> Result<T, UnpackError> + Sync,
+    ) -> Result<Vec<T>, UnpackError> {
+        for placement in &self.replaced {
+            self.pour(placement, &mut vec![0; BUFFER], |_| Ok(()))?;
+        }
+        let batch = |buffer: &mut Vec<u8>, batch: Vec<&Placement<'_>>| {
+            let done = batch.into_iter().map(|placement| work(placement, buffer));
+            done.collect::<Result<Vec<_>, _>>()
+        };
+        let done = try_map(WRITERS.as_ref(), batches(&self.placements), || vec![0; BUFFER], batch)?;
+        Ok(done.into_iter().flatten().collect())
+    }
+
+    /// The bytes of a script that Python runs, compared with its row; none where the member is no such script.
+    fn python_script(&self, placement: &Placement<'_>) -> Result<Option<Vec<u8>>, UnpackError> {
+        if !placement.script || !self.is_python_script(placement)? {
+            return Ok(None);
+        }
+        let contents = self.archive.read(placement.entry, METADATA_MAX)?;
+        let row = self.record.get(&placement.source);
+        let mut hasher = RowHasher::new(row);
+        hasher.update(&contents);
+        if hasher.finish(row).1 {
+            Ok(Some(contents))
+        } else {
+            Err(UnpackError::Mismatch(placement.source.to_string()))
+        }
     }
 
     fn is_python_script(&self, placement: &Placement<'_>) -> Result<bool, UnpackError> {
@@ -176,21 +208,9 @@ impl<R: ReadAt + Sync> Plan<'_, R> {
     }
 
     fn write_member(&self, placement: &Placement<'_>, root: &Path, buffer: &mut [u8]) -> Result<FileRow, UnpackError> {
-        let row = self.record.get(&placement.source);
-        let mismatch = || UnpackError::Mismatch(placement.source.to_string());
-        if placement.script && self.is_python_script(placement)? {
-            let contents = self.archive.read(placement.entry, METADATA_MAX)?;
-            let mut hasher = RowHasher::new(row);
-            hasher.update(&contents);
-            if !hasher.finish(row).1 {
-                return Err(mismatch());
-            }
-            return write_new(
-                root,
-                placement.path.clone(),
-                &entry_points::rewrite_script(&contents),
-                true,
-            );
+        if let Some(contents) = self.python_script(placement)? {
+            let script = entry_points::rewrite_script(&contents);
+            return write_new(root, placement.path.clone(), &script, true);
         }
         let target = root.join(&placement.path);
         let executable = placement.script || placement.entry.executable;

@@ -13,9 +13,11 @@ use flambeau::wheel::archive::Archive;
 use flambeau::wheel::layout::Layout;
 use flambeau::wheel::plan::{Rules, plan};
 
+use crate::support::family::Shelf;
 use crate::support::hostile::{self, Case, Verdict};
+use crate::support::server::{Action, Fault};
 use crate::support::wheel::{BuiltWheel, Wheel};
-use crate::support::world::World;
+use crate::support::world::{World, tree_snapshot};
 
 /// Everything below a folder, links not followed.
 fn below(folder: &Path) -> BTreeSet<PathBuf> {
@@ -229,6 +231,55 @@ fn a_refused_wheel_stays_in_the_cache_and_is_refused_again() {
     world.flambeau(&[&from[..], &["--offline"]].concat()).fails(3);
 }
 
+/// What `lock` makes of a case; `None` where it went as it must.
+fn locked(world: &World, lock: &[&str], case: &Case) -> Option<String> {
+    let path = format!("dist/{}", case.wheel.filename);
+    world.write(&path, &case.wheel.bytes);
+    let state = || {
+        (
+            tree_snapshot(&world.project()),
+            tree_snapshot(&world.cache().join("wheels")),
+        )
+    };
+    let before = state();
+    let output = world.flambeau(&[lock, &[&format!("./{path}")]].concat());
+    let code = output.status.code();
+    match &case.verdict {
+        Verdict::Accepted => {
+            let wrote = world.has("lockfiles/pylock.pip.toml");
+            world.delete(&world.project().join("lockfiles"));
+            (code != Some(0) || !wrote).then(|| format!("{} is refused: {output}", case.name))
+        }
+        Verdict::Refused(told) => {
+            let text = &output.stderr;
+            let untold = told.iter().find(|part| !text.contains(part.as_str()));
+            let good = code == Some(3) && untold.is_none() && before == state();
+            (!good).then(|| format!("{}: exit {code:?}, {untold:?} is not told\n{output}", case.name))
+        }
+    }
+}
+
+#[test]
+fn f50_lock_refuses_what_build_would() {
+    let world = World::new();
+    let Some(python) = world.any_python() else { return };
+    let lock = [
+        "lock",
+        "--channel",
+        "pip",
+        "--platform",
+        "linux_x86_64",
+        "--python",
+        &python.version,
+    ];
+    let wrong: Vec<String> = hostile::all()
+        .iter()
+        .filter_map(|case| locked(&world, &lock, case))
+        .collect();
+    assert!(wrong.is_empty(), "{} of the cases:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(below(&world.store()).is_empty(), "{:?}", below(&world.store()));
+}
+
 /// Writes the corpus for `tests/compare/hostile.py`.
 #[test]
 #[ignore = "a tool: FLAMBEAU_CORPUS=<folder> cargo nextest run --run-ignored only write_the_corpus"]
@@ -281,4 +332,156 @@ fn real_wheels_are_accepted() {
         wheels.len(),
         wrong.join("\n")
     );
+}
+
+/// One wheel for each part that can be wrong, from every place that a lock takes wheels from, by every verb that locks.
+#[test]
+fn f50_a_wheel_refused_for_its_content_is_3_wherever_it_comes_from() {
+    let world = World::new();
+    let Some(python) = world.any_python() else { return };
+    let target = [
+        "--channel",
+        "pip",
+        "--platform",
+        "linux_x86_64",
+        "--python",
+        &python.version,
+    ];
+    let demo = || Wheel::new("demo", "1.0").file("demo/__init__.py", "x = 1\n");
+    let broken = BuiltWheel {
+        bytes: b"not an archive".to_vec(),
+        sha256: crate::support::encoding::sha256(b"not an archive"),
+        ..demo().build()
+    };
+    let rows = [
+        ("archive", broken),
+        ("METADATA", demo().requires("a ==== 1").build()),
+        ("RECORD", demo().raw_member("demo/evil.py", "y = 2\n").build()),
+        (
+            "entry points",
+            demo()
+                .text("entry_points.txt", "[console_scripts]\na/b = demo:x\n")
+                .build(),
+        ),
+    ];
+    for (what, wheel) in rows {
+        let path = format!("/files/{what}/{}", wheel.filename).replace(' ', "-");
+        world.server().serve_file(&path, wheel.bytes.clone());
+        world.write(format!("dist/{}", wheel.filename), &wheel.bytes);
+        let url = format!("{}{path}", world.server().url());
+        let requirements = [
+            format!("./dist/{}", wheel.filename),
+            format!("demo @ {url}"),
+            format!("demo @ {url}#sha256={}", wheel.sha256),
+        ];
+        for requirement in &requirements {
+            // The second time its bytes may be in the cache.
+            for _ in 0..2 {
+                let output = world.flambeau(&[&["lock"], &target[..], &[requirement]].concat());
+                assert_eq!(output.status.code(), Some(3), "{what}: {requirement}\n{output}");
+                assert!(output.stderr.contains(&wheel.filename), "{output}");
+            }
+            world.flambeau(&["init", "--no-lock"]).ok();
+            world.flambeau(&["add", requirement]).fails(3);
+            world.flambeau(&["add", "--no-lock", requirement]).ok();
+            for verb in [&["build", "--channel", "pip"][..], &["run", "--channel", "pip", "true"]] {
+                let output = world.flambeau(verb);
+                assert_eq!(output.status.code(), Some(3), "{what}: {verb:?}\n{output}");
+            }
+            fs::remove_file(world.project().join("pyproject.toml")).expect("it is there");
+        }
+        assert!(!world.has("lockfiles") && !world.has(".venv"), "{what}");
+    }
+}
+
+#[test]
+fn f50_wheels_of_an_index_are_3_too() {
+    let world = World::new();
+    let Some(python) = world.any_python() else { return };
+    let target = [
+        "--channel",
+        "pip",
+        "--platform",
+        "linux_x86_64",
+        "--python",
+        &python.version,
+    ];
+    let offer = |wheel: Wheel| drop(world.server().offer(Shelf::Index, wheel));
+    offer(Wheel::new("unrecorded", "1.0").raw_member("x/evil.py", "y = 2\n"));
+    offer(Wheel::new("garbled", "1.0").requires("a ==== 1"));
+    // No digest: the whole wheel is downloaded to hash it, so the whole wheel is checked.
+    world.server().configure(|options| options.digests = false);
+    for (name, told) in [("unrecorded", "`x/evil.py` is not in RECORD"), ("garbled", "a ==== 1")] {
+        let output = world.flambeau(&[&["lock"], &target[..], &[name]].concat()).fails(3);
+        assert!(output.stderr.contains(told), "{output}");
+    }
+    // No archive at all, where neither METADATA nor ranges are served.
+    world.server().configure(|options| options.index_core_metadata = false);
+    let page = "/garbled-1.0-py3-none-any.whl";
+    world
+        .server()
+        .fault(Fault::on(page, Action::Body(b"not an archive".to_vec())));
+    let output = world
+        .flambeau(&[&["lock"], &target[..], &["garbled"]].concat())
+        .fails(3);
+    assert!(output.stderr.contains("not a valid wheel archive"), "{output}");
+    assert!(!world.has("lockfiles"));
+}
+
+/// What is refused may depend on the Python: a member of `.data/data` can lie in site-packages of one of them.
+#[test]
+fn a_wheel_is_locked_for_the_pythons_that_can_install_it() {
+    let world = World::new();
+    let wheel = Wheel::new("demo", "1.0")
+        .file("demo/__init__.py", "x = 1\n")
+        .data("data", "lib/python3.11/site-packages/demo/__init__.py", "x = 2\n")
+        .build();
+    world.write(format!("dist/{}", wheel.filename), &wheel.bytes);
+    let lock = |python: &str| {
+        let target = [
+            "lock",
+            "--channel",
+            "pip",
+            "--platform",
+            "linux_x86_64",
+            "--python",
+            python,
+        ];
+        world.flambeau(&[&target[..], &["./dist/demo-1.0-py3-none-any.whl"]].concat())
+    };
+    for pythons in ["3.11", "3.12,3.11"] {
+        let output = lock(pythons).fails(3);
+        assert!(output.stderr.contains("two members want the place"), "{output}");
+    }
+    lock("3.12").ok();
+}
+
+#[test]
+fn lock_lets_unrecorded_files_in_where_it_is_told_to() {
+    let world = World::new();
+    let Some(python) = world.any_python() else { return };
+    let wheel = Wheel::new("demo", "1.0").raw_member("demo/extra.py", "y = 2\n").build();
+    world.write(format!("dist/{}", wheel.filename), &wheel.bytes);
+    let path = format!("./dist/{}", wheel.filename);
+    let lock = [
+        "lock",
+        "--channel",
+        "pip",
+        "--platform",
+        "linux_x86_64",
+        "--python",
+        &python.version,
+        &path,
+    ];
+    let strict = world.flambeau(&lock).fails(3);
+    assert!(strict.stderr.contains("--allow-unrecorded"), "{strict}");
+    let allowed = world.flambeau(&[&lock[..], &["--allow-unrecorded"]].concat()).ok();
+    assert!(
+        allowed.stderr.contains("does not vouch for `demo/extra.py`"),
+        "{allowed}"
+    );
+    world.flambeau(&["build", "--channel", "pip", "--locked"]).fails(3);
+    world
+        .flambeau(&["build", "--channel", "pip", "--locked", "--allow-unrecorded"])
+        .ok();
 }

@@ -198,27 +198,31 @@ fn what_a_wheel_says_of_itself_counts() {
     let liar = Wheel::new("liar", "1.0").build();
     world.write("dist/liar-2.0-py3-none-any.whl", liar.bytes);
     world.write("dist/broken-1.0-py3-none-any.whl", "no archive");
-    let rows: [(&str, &[&str]); 5] = [
+    let rows: [(&str, i32, &[&str]); 5] = [
         (
             "./dist/future-1.0-py3-none-any.whl",
+            1,
             &["future 1.0 requires Python >=3.99"],
         ),
         (
             "./dist/windows-1.0-py3-none-win_amd64.whl",
+            1,
             &["has no wheel for this platform", "win_amd64"],
         ),
         (
             "./dist/liar-2.0-py3-none-any.whl",
-            &["cannot be used", "that of liar 1.0"],
+            3,
+            &["cannot be used", "found liar-1.0.dist-info"],
         ),
         (
             "./dist/broken-1.0-py3-none-any.whl",
+            3,
             &["cannot be used", "broken-1.0-py3-none-any.whl"],
         ),
-        ("other @ ./dist/demo-1.0-py3-none-any.whl", &["asks for other"]),
+        ("other @ ./dist/demo-1.0-py3-none-any.whl", 1, &["asks for other"]),
     ];
-    for (requirement, said) in rows {
-        let output = world.flambeau(&flags(&python, &[requirement])).fails(1);
+    for (requirement, code, said) in rows {
+        let output = world.flambeau(&flags(&python, &[requirement])).fails(code);
         for part in said {
             assert!(output.stderr.contains(part), "{requirement}: {part}\n{output}");
         }

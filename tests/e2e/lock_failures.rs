@@ -108,7 +108,7 @@ fn metadata_and_names_that_cannot_be_understood() {
     refused(
         &world,
         "garbled",
-        1,
+        3,
         &[
             "garbled 1.0 has metadata that cannot be understood",
             "Requires-Dist: a ==== 1",
@@ -117,7 +117,7 @@ fn metadata_and_names_that_cannot_be_understood() {
     refused(
         &world,
         "half-garbled==1.1",
-        1,
+        3,
         &["half-garbled 1.1 has metadata that cannot be understood"],
     );
     refused(

@@ -155,7 +155,7 @@ impl Project<'_> {
         // Whoever takes trees in may have no Python to compile them with.
         plan.bytecode = true;
         // The claim keeps the environment, and so its trees, until they are listed.
-        let realised = self.realise(&plan, false)?;
+        let realised = self.realise(&plan)?;
         let store = self.store()?;
         for selected in plan.selected()? {
             let name = tree_name(&wheel_id(&selected), &plan.python());

@@ -20,10 +20,12 @@ use std::sync::Arc;
 use url::Url;
 
 use super::network::Network;
+use super::relock::full_version;
 use super::{Project, hashing};
 use crate::backend::{Channel, is_family};
 use crate::cache::Cache;
 use crate::digest::{Hasher, WheelDigest, hash_reader};
+use crate::env::tree::TreeError;
 use crate::fsx::{PathContext as _, PathError};
 use crate::http;
 use crate::index::remote::RemoteFile;
@@ -31,10 +33,11 @@ use crate::index::{self, CoreMetadata, IndexFile};
 use crate::lockfile::foreign::inside;
 use crate::lockfile::text::local_path;
 use crate::lockfile::{Lockfile, Origin};
-use crate::pep::{PackageName, Requirement, VersionOrUrl, VersionSpecifier, VersionSpecifiers};
+use crate::pep::{MarkerTree, PackageName, Requirement, VersionOrUrl, VersionSpecifier, VersionSpecifiers};
 use crate::requirement::{self, Location, Reference};
 use crate::resolve::{BoxError, Direct, DirectWheels, Resolution, Upgrade};
-use crate::wheel::archive::ReadAt as _;
+use crate::target::{PythonMinor, Target};
+use crate::wheel::archive::{LocalFile, ReadAt as _};
 
 /// A larger wheel whose digest is stated is not downloaded to lock it.
 const WHOLE_MAX: u64 = 64 << 20;
@@ -61,6 +64,9 @@ struct Look<'a> {
     network: &'a Network,
     existing: Option<&'a Lockfile>,
     upgrade: &'a Upgrade,
+    /// What may be locked for.
+    targets: &'a [Target],
+    marker: MarkerTree,
     written: String,
     name: PackageName,
 }
@@ -109,7 +115,7 @@ impl Project<'_> {
         (channel, network): (&Channel, &Network),
         requirements: &mut [Requirement],
         existing: Option<&Lockfile>,
-        upgrade: &Upgrade,
+        (upgrade, targets): (&Upgrade, &[Target]),
     ) -> Result<Directs, DirectError> {
         let mut found = Directs::default();
         for requirement in requirements {
@@ -122,6 +128,8 @@ impl Project<'_> {
                 network,
                 existing,
                 upgrade,
+                targets,
+                marker: requirement.marker,
                 written: requirement::text(requirement),
                 name: requirement.name.clone(),
             };
@@ -190,21 +198,21 @@ impl Look<'_> {
         let (digest, size) = std::fs::File::open(&path).and_then(hash_reader).at("read", &path)?;
         let digest = WheelDigest::from_bytes(digest);
         self.check_digest(reference.digest, digest, &reference.file)?;
-        if self
-            .network
-            .cache
-            .find_wheel(&digest, &reference.file, Some(size))?
-            .is_none()
-        {
-            // The cache saves the build from looking for the path; one that cannot be written must not stop a lock.
-            copy_into_cache(self.network, &path, &digest, &reference.file).ok();
-        }
         let url = Url::from_file_path(&path).map_err(|()| DirectError::Missing {
             requirement: requirement(),
             path: path.clone(),
         })?;
         let file = listed(reference, url, Some(digest), Some(size));
-        let metadata = self.metadata(&file)?;
+        let metadata = self.whole(&file, &path)?;
+        if self
+            .network
+            .cache
+            .find_wheel(&digest, &file.file, Some(size))?
+            .is_none()
+        {
+            // The cache saves the build from looking for the path; one that cannot be written must not stop a lock.
+            copy_into_cache(self.network, &path, &digest, &file.file).ok();
+        }
         let text = match relative {
             Some(relative) => local_path(&format!("../{}", relative.trim_start_matches("./"))),
             None => path.to_string_lossy().into_owned(),
@@ -239,9 +247,13 @@ impl Look<'_> {
             stated = before.filter(|(_, hashed)| *hashed).map(|((digest, _), _)| digest);
         }
         if let Some(digest) = stated {
-            let cached = self.network.cache.find_wheel(&digest, &reference.file, None)?;
+            if let Some((path, size)) = self.intact(&digest, &reference.file)? {
+                let file = listed(reference, fetched_from, Some(digest), Some(size));
+                let metadata = self.whole(&file, &path)?;
+                return Ok((file, origin, metadata));
+            }
             let locked = before.filter(|((known, _), _)| *known == digest);
-            let size = cached.map(|(_, size)| size).or(locked.and_then(|((_, size), _)| size));
+            let size = locked.and_then(|((_, size), _)| size);
             let file = listed(reference, fetched_from.clone(), Some(digest), size);
             if size.is_some() {
                 let kept = sources.kept_metadata(&file).map_err(|error| self.unusable(error))?;
@@ -279,8 +291,60 @@ impl Look<'_> {
             size: Some(size),
             ..file
         };
-        let metadata = self.metadata(&file)?;
+        let path = self.network.cache.wheel_path(&digest, &file.file);
+        let metadata = self.whole(&file, &path)?;
         Ok((file, origin, metadata))
+    }
+
+    /// A wheel that stands in the cache with the bytes of its digest. One that rotted there is fetched again.
+    fn intact(&self, digest: &WheelDigest, file: &str) -> Result<Option<(PathBuf, u64)>, DirectError> {
+        let Some((path, size)) = self.network.cache.find_wheel(digest, file, None)? else {
+            return Ok(None);
+        };
+        let (actual, _) = std::fs::File::open(&path).and_then(hash_reader).at("read", &path)?;
+        if WheelDigest::from_bytes(actual) == *digest {
+            return Ok(Some((path, size)));
+        }
+        if !self.network.http.is_offline() {
+            std::fs::remove_file(&path).at("remove", &path)?;
+        }
+        Ok(None)
+    }
+
+    /// A wheel whose bytes are all at hand, and have its digest: refused as unpacking it would, before it is locked.
+    fn whole(&self, file: &IndexFile, path: &Path) -> Result<Arc<CoreMetadata>, DirectError> {
+        let bytes = std::fs::File::open(path).and_then(LocalFile::new).at("open", path)?;
+        let bytes = index::metadata::of_archive(&bytes, file);
+        let metadata = bytes.and_then(|bytes| Ok((index::metadata::read(&bytes, file)?, bytes)));
+        let pythons = self.pythons(file, metadata.as_ref().ok().map(|(metadata, _)| metadata));
+        // Its reasons are a build's, so they are told before those of its METADATA alone.
+        let checked = self.project.check_whole(file, path, pythons);
+        checked.map_err(|error| match error {
+            TreeError::Path(error) => DirectError::Path(error),
+            error => self.refused(error.into()),
+        })?;
+        let (metadata, bytes) = metadata.map_err(|error| self.unusable(error))?;
+        if let Some(digest) = &file.digest {
+            // As with pages: a cache that cannot be written must not stop a resolution.
+            self.network
+                .cache
+                .write(&self.network.cache.metadata_path(digest), &bytes)
+                .ok();
+        }
+        Ok(Arc::new(metadata))
+    }
+
+    /// The Pythons that may get this wheel. What does not fit is the resolver's to explain.
+    fn pythons(&self, file: &IndexFile, metadata: Option<&CoreMetadata>) -> BTreeSet<PythonMinor> {
+        let required = metadata.and_then(|metadata| metadata.requires_python.as_ref());
+        let gets = |target: &&Target| {
+            let pinned = self.project.pinned_python(target.python);
+            let full = pinned.unwrap_or_else(|| full_version(target.python, None));
+            file.filename.is_compatible(&target.tags())
+                && required.is_none_or(|required| required.contains(&full.only_release()))
+                && self.marker.evaluate(&target.markers(&full), &[])
+        };
+        self.targets.iter().filter(gets).map(|target| target.python).collect()
     }
 
     /// Digest and size of the wheel at `url` in the existing lockfile, and whether they are of a download; none where
@@ -317,26 +381,22 @@ impl Look<'_> {
         index::metadata::read(&bytes, file).ok().map(Arc::new)
     }
 
-    fn metadata(&self, file: &IndexFile) -> Result<Arc<CoreMetadata>, DirectError> {
-        self.network
-            .sources
-            .metadata(file)
-            .map_err(|error| self.unusable(error))
-    }
-
     fn unusable(&self, source: index::Error) -> DirectError {
-        let requirement = self.written.clone();
         match source {
             // No index is to blame for what is in a file that somebody named.
-            index::Error::Unusable(error) => DirectError::Unusable {
-                requirement,
-                source: error.into(),
-            },
-            index::Error::Archive { source, .. } => DirectError::Unusable { requirement, source },
+            index::Error::Unusable(error) => self.refused(error.into()),
+            index::Error::Archive { source, .. } => self.refused(source),
             other => DirectError::Index {
-                requirement,
+                requirement: self.written.clone(),
                 source: Box::new(other),
             },
+        }
+    }
+
+    fn refused(&self, source: BoxError) -> DirectError {
+        DirectError::Unusable {
+            requirement: self.written.clone(),
+            source,
         }
     }
 

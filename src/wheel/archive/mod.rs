@@ -121,6 +121,21 @@ pub enum ArchiveError {
     },
 }
 
+impl ArchiveError {
+    /// Whether the bytes themselves are wrong, rather than that they could not be read (a failing disk or network).
+    #[must_use]
+    pub fn is_of_content(&self) -> bool {
+        use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+        match self {
+            Self::Read(source) | Self::Damaged { source, .. } => {
+                let refused = matches!(source.kind(), InvalidData | InvalidInput | UnexpectedEof);
+                refused && source.raw_os_error().is_none()
+            }
+            Self::Container(_) | Self::Member { .. } | Self::Method { .. } => true,
+        }
+    }
+}
+
 /// How a member is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Method {
