@@ -4,10 +4,11 @@
 //! wheels/<sha256>/<filename>   complete wheels, mode 0444; only bytes with that digest are ever renamed here
 //! partial/<sha256>.part        bytes of a wheel so far; <sha256>.json says where they came from
 //! partial/<sha256>.guard       held while somebody downloads that wheel
+//! partial/url_<hash>.…         the same of a wheel whose digest nobody states, under a hash of its place
 //! partial/<sha256>.bad         what a server sent under another wheel's name, under its true digest
 //! pages/<sha256 of the URL>    index pages with their validators
 //! metadata/<wheel's sha256>    METADATA of wheels that were not downloaded
-//! answers/<sha256 of a question>   what asking an interpreter told
+//! answers/<sha256 of a question>   what asking an interpreter told; which wheel a place had whose digest nobody states
 //! ```
 //!
 //! Owns: that layout, and the one step that makes a wheel visible. Refuses: file names that are no plain names.

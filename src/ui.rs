@@ -375,7 +375,9 @@ impl Bars {
                     "{prefix} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left",
                 ));
                 bar.set_prefix(format!("{files} wheels"));
-                state.total = Some(bar);
+                if let Some(earlier) = state.total.replace(bar) {
+                    earlier.finish_and_clear();
+                }
             }
             Event::FetchStarted { file, size, have } => {
                 if let Some(total) = &state.total {

@@ -220,7 +220,11 @@ fn relock(error: &RelockError) -> Option<Advice> {
         )),
         RelockError::List(_) => Some(advice(Kind::User, ["correct it in pyproject.toml"])),
         RelockError::Direct { source, .. } => direct(source),
-        RelockError::Resolve { .. } | RelockError::Merge(_) | RelockError::Index { .. } => None,
+        RelockError::Resolve { .. }
+        | RelockError::Unstated(_)
+        | RelockError::Refused(_)
+        | RelockError::Merge(_)
+        | RelockError::Index { .. } => None,
     }
 }
 
@@ -542,10 +546,12 @@ fn indexing(error: &index::Error) -> Option<Advice> {
         )),
         index::Error::Ambiguous { .. } => Some(advice(Kind::User, ["let only one index claim the name"])),
         index::Error::Unusable(_) => Some(advice(Kind::Integrity, [])),
-        index::Error::MetadataDigest { .. } | index::Error::WheelDigest { .. } => Some(advice(
-            Kind::Integrity,
-            ["the index contradicts itself: tell whoever runs it, or name another one with --index-url"],
-        )),
+        index::Error::MetadataDigest { .. } | index::Error::WheelDigest { .. } | index::Error::WheelSize { .. } => {
+            Some(advice(
+                Kind::Integrity,
+                ["the index contradicts itself: tell whoever runs it, or name another one with --index-url"],
+            ))
+        }
         index::Error::Path(inner) => files(inner),
         index::Error::Page { .. } => Some(advice(
             Kind::Network,

@@ -163,6 +163,7 @@ mod tests {
             ("/c/ab.part", "/c/ab.guard"),
             ("/c/ab-12.json", "/c/ab.guard"),
             ("/c/ab.bad", "/c/ab.guard"),
+            ("/c/url_ab-12.part", "/c/url_ab.guard"),
         ] {
             assert_eq!(guard_of(Path::new(path)), Some(PathBuf::from(guard)));
         }

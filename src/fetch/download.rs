@@ -4,10 +4,11 @@ use std::io::Read as _;
 
 use url::Url;
 
+use super::arrival::Arrival;
 use super::error::Error;
 use super::part::{Origin, Part};
 use super::split::{Split, Trouble};
-use super::{Fetcher, Run, Wanted};
+use super::{Fetcher, Run, VerifiedWheel, Wanted};
 use crate::fsx::{PathContext as _, PathError};
 use crate::http::{self, Response, bare};
 use crate::progress::Event;
@@ -30,6 +31,10 @@ pub(super) struct Download<'a> {
     pub(super) sized: bool,
     /// What is known of this source's ranges.
     pub(super) ranges: Ranges,
+    /// What came from this place before, where nobody states a digest.
+    pub(super) arrival: Option<Arrival>,
+    /// Whether the server says that it still has that.
+    pub(super) unchanged: bool,
 }
 
 /// Whether a source's ranges are used.
@@ -45,10 +50,22 @@ pub(super) enum Ranges {
 }
 
 impl Download<'_> {
+    /// The wheel that came from this place before, where it is still in the cache; else it is forgotten.
+    pub(super) fn arrived_before(&mut self) -> Result<Option<VerifiedWheel>, Error> {
+        self.unchanged = false;
+        let Some(arrival) = self.arrival.take() else {
+            return Ok(None);
+        };
+        Ok(arrival.wheel(self.fetcher.cache, self.wanted)?)
+    }
+
     /// Fetches from `url` until the part is the wanted wheel. The digest is computed on the way and checked here.
     pub(super) fn fetch_from(&mut self, url: &Url) -> Result<(), Error> {
         if self.part.origin().is_some_and(|origin| origin.url != bare(url)) {
-            self.part.inherit();
+            match self.wanted.digest {
+                Some(_) => self.part.inherit(),
+                None => self.restart()?,
+            }
         }
         self.ranges = Ranges::Untried;
         loop {
@@ -58,9 +75,9 @@ impl Download<'_> {
                 self.receive(url)?;
             }
             let actual = self.part.digest();
-            if actual == self.wanted.digest {
+            let Some(expected) = self.wanted.digest.filter(|expected| *expected != actual) else {
                 return Ok(());
-            }
+            };
             if self.part.is_inherited() || self.ranges == Ranges::Used {
                 // Bytes of an earlier run or another source may be wrong, and a file that changes between two ranges
                 // fits nothing: only its own bytes, in one piece, blame a server.
@@ -71,7 +88,7 @@ impl Download<'_> {
             return Err(Error::Digest {
                 file: self.wanted.file.clone(),
                 url: url.into(),
-                expected: self.wanted.digest,
+                expected,
                 actual,
                 kept: self.part.set_aside()?.into(),
                 blame: None,
@@ -108,6 +125,9 @@ impl Download<'_> {
     /// One request, or several for a large file. `false`: what was there does not fit the server's file and was dropped,
     /// or the server's ranges are of no use.
     fn attempt(&mut self, url: &Url) -> Result<bool, Error> {
+        if self.part.total() > 0 && self.wanted.digest.is_none() && !self.can_ask() {
+            self.restart()?;
+        }
         let have = self.part.have();
         let expected = self
             .wanted
@@ -118,6 +138,9 @@ impl Download<'_> {
             return Ok(true);
         }
         let mut request = self.fetcher.http.get(url).bulk();
+        if let Some(arrival) = self.arrival.as_ref().filter(|_| self.part.total() == 0) {
+            request = arrival.unless_unchanged(request);
+        }
         if have > 0 {
             request = request.range(have, None);
             let same = self.part.origin().filter(|origin| origin.url == bare(url));
@@ -137,12 +160,17 @@ impl Download<'_> {
             }
             Err(error) => return Err(self.failed(error)),
         };
+        if response.status() == 304 {
+            self.unchanged = self.arrival.is_some();
+            return if self.unchanged {
+                Ok(true)
+            } else {
+                Err(self.wrong_range(url))
+            };
+        }
         let total = if response.status() == 206 {
             if have == 0 {
-                return Err(Error::WrongRange {
-                    file: self.wanted.file.clone(),
-                    url: url.into(),
-                });
+                return Err(self.wrong_range(url));
             }
             if !self.continues(url, &response, expected) {
                 self.restart()?;
@@ -159,6 +187,11 @@ impl Download<'_> {
         self.accept(url, response, total)
     }
 
+    /// Whether the server can be asked if it still has the file that the bytes so far are of.
+    fn can_ask(&self) -> bool {
+        self.part.origin().is_some_and(|origin| origin.validator().is_some())
+    }
+
     /// Whether a 206 answer continues exactly what is there, to the file's end.
     fn continues(&self, url: &Url, response: &Response, expected: Option<u64>) -> bool {
         let Some(range) = response.content_range() else {
@@ -166,10 +199,7 @@ impl Download<'_> {
         };
         // A server that knows no `If-Range` continues a file that changed; its tag gives it away.
         let origin = self.part.origin().filter(|origin| origin.url == bare(url));
-        let changed = matches!(
-            (origin.and_then(|origin| origin.etag.as_deref()), response.header("etag")),
-            (Some(old), Some(new)) if old != new
-        );
+        let changed = origin.is_some_and(|origin| origin.differs(response));
         let total = range.total.or(expected);
         range.first == self.part.have()
             && !changed
@@ -209,18 +239,30 @@ impl Download<'_> {
         if let Some(total) = total {
             self.fetcher.check_space(total.saturating_sub(self.part.total()))?;
         }
-        let origin = Origin::new(
-            bare(url),
-            response.header("etag"),
-            response.header("last-modified"),
-            total,
-        );
+        let origin = self.origin_of(url, &response, total);
+        // Pieces of different files are told from each other by the digest, or by what each answer says of its file.
+        let told_apart = self.wanted.digest.is_some() || origin.validator().is_some();
+        let splits = told_apart && self.ranges != Ranges::Failed;
         match total {
-            Some(total) if total - self.part.have() >= self.run.options.split_from && self.ranges != Ranges::Failed => {
+            Some(total) if splits && total - self.part.have() >= self.run.options.split_from => {
                 self.split(url, response, (origin, total))
             }
             _ => self.read(url, response, (origin, total)).map(|()| true),
         }
+    }
+
+    /// What an answer says of the file; one that goes on with a part need not say again what the first has said.
+    fn origin_of(&self, url: &Url, response: &Response, total: Option<u64>) -> Origin {
+        let before = self.part.origin();
+        let before = before.filter(|before| response.status() == 206 && before.url == bare(url));
+        let etag = before.and_then(|before| before.etag.as_deref());
+        let date = before.and_then(|before| before.last_modified.as_deref());
+        Origin::new(
+            bare(url),
+            response.header("etag").or(etag),
+            response.header("last-modified").or(date),
+            total,
+        )
     }
 
     /// Takes the body, and further segments beside it.
@@ -355,6 +397,13 @@ impl Download<'_> {
             have: 0,
         });
         Ok(())
+    }
+
+    fn wrong_range(&self, url: &Url) -> Error {
+        Error::WrongRange {
+            file: self.wanted.file.clone(),
+            url: url.into(),
+        }
     }
 
     fn failed(&self, source: http::Error) -> Error {

@@ -70,7 +70,7 @@ pub enum Error {
         actual: u64,
     },
     /// The server answers a part although the whole file was asked.
-    #[error("{url} answers with a part of {file} that nobody asked for")]
+    #[error("{url} answers with a part of {file} that was not asked for")]
     WrongRange {
         /// The wheel's file name.
         file: String,
@@ -105,12 +105,12 @@ pub enum Error {
         source: Cause,
     },
     /// No index lists the wheel under its digest.
-    #[error("no index lists {file} with the SHA-256 {digest}")]
+    #[error("no index lists {file}{}", digest.map(|digest| format!(" with the SHA-256 {digest}")).unwrap_or_default())]
     Nowhere {
         /// The wheel's file name.
         file: String,
-        /// Its digest.
-        digest: WheelDigest,
+        /// Its digest, where anybody states one.
+        digest: Option<WheelDigest>,
     },
     /// A file on this machine cannot be read or written.
     #[error(transparent)]

@@ -2,7 +2,8 @@
 //!
 //! Owns: what is fetched in which order, from which of several places, by which of several processes. Refuses: bytes
 //! with another digest or size than the lockfile's (they never get a wheel's name), a download for which the space is
-//! missing, the network in offline mode. A wheel that stands in the cache is taken as it is, unread.
+//! missing, the network in offline mode. A wheel that stands in the cache is taken as it is, unread. Of a wheel whose
+//! digest nobody states the server says whether it is still the one that came before, whole or in part.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::unix::fs::MetadataExt as _;
@@ -15,25 +16,28 @@ use url::Url;
 
 use crate::cache::Cache;
 use crate::checkpoint;
-use crate::digest::WheelDigest;
 use crate::fsx::{PathError, free_bytes};
-use crate::http::{Cause, Http, host};
+use crate::http::{Cause, Http};
 use crate::progress::{Event, Reporter};
 use crate::threads;
 
+mod arrival;
 mod download;
 mod error;
 mod extents;
 mod guard;
 mod part;
+mod places;
 mod split;
 mod wheel;
 
+use arrival::Arrival;
 use download::{Download, Ranges};
 pub use error::{Error, Missing};
 use guard::Guard;
 use part::Part;
 pub use part::arrived_earlier;
+use places::has_local_source;
 use split::Connections;
 pub use wheel::{Evidence, VerifiedWheel, Wanted};
 
@@ -126,15 +130,23 @@ impl<'a> Fetcher<'a> {
     pub fn missing(&self, wanted: &[Wanted]) -> Result<Vec<Missing>, Error> {
         let mut missing = Vec::new();
         for one in wanted {
-            if self.cache.find_wheel(&one.digest, &one.file, one.size)?.is_none() {
-                missing.push(Missing {
-                    file: one.file.clone(),
-                    digest: one.digest,
-                    size: one.size,
-                });
+            if self.find(one)?.is_none() {
+                missing.extend(missing_one(one));
             }
         }
         Ok(missing)
+    }
+
+    /// A wanted wheel where the cache has it under a digest that somebody states.
+    fn find(&self, wanted: &Wanted) -> Result<Option<VerifiedWheel>, Error> {
+        let Some(digest) = wanted.digest else { return Ok(None) };
+        let found = self.cache.find_wheel(&digest, &wanted.file, wanted.size)?;
+        Ok(found.map(|found| VerifiedWheel::cached(wanted, digest, found)))
+    }
+
+    /// Forgets that the cache has what the place of `wanted` had, so that it is fetched again.
+    pub fn forget(&self, wanted: &Wanted) {
+        Arrival::forget(self.cache, wanted);
     }
 
     /// Brings every wanted wheel into the cache; the answer has the order of `wanted`.
@@ -155,15 +167,15 @@ impl<'a> Fetcher<'a> {
         let mut found: Vec<Option<VerifiedWheel>> = Vec::with_capacity(wanted.len());
         // One wheel may be wanted twice; it is fetched once.
         let mut queue: Vec<usize> = Vec::new();
-        let mut twins: HashMap<(&WheelDigest, &str), usize> = HashMap::new();
+        let mut twins: HashMap<(String, &str), usize> = HashMap::new();
+        let name = |index: usize| (wanted[index].stem(), wanted[index].file.as_str());
         for (index, one) in wanted.iter().enumerate() {
-            let cached = self.cache.find_wheel(&one.digest, &one.file, one.size)?;
-            let cached = cached.map(|(path, size)| VerifiedWheel::cached(one, path, size));
+            let cached = self.find(one)?;
             match &cached {
                 Some(wheel) => (options.ready)(index, wheel),
-                None if twins.contains_key(&(&one.digest, one.file.as_str())) => {}
+                None if twins.contains_key(&name(index)) => {}
                 None => {
-                    twins.insert((&one.digest, &one.file), index);
+                    twins.insert(name(index), index);
                     queue.push(index);
                 }
             }
@@ -175,9 +187,9 @@ impl<'a> Fetcher<'a> {
                 found[index] = Some(wheel);
             }
         }
-        for (index, one) in wanted.iter().enumerate() {
+        for index in 0..wanted.len() {
             if found[index].is_none()
-                && let Some(twin) = twins.get(&(&one.digest, one.file.as_str()))
+                && let Some(twin) = twins.get(&name(index))
             {
                 let wheel = found[*twin].clone();
                 if let Some(wheel) = &wheel {
@@ -196,11 +208,7 @@ impl<'a> Fetcher<'a> {
                 .iter()
                 .map(|&index| &wanted[index])
                 .filter(|one| !has_local_source(one, run))
-                .map(|one| Missing {
-                    file: one.file.clone(),
-                    digest: one.digest,
-                    size: one.size,
-                })
+                .filter_map(missing_one)
                 .collect();
             if !missing.is_empty() {
                 return Err(Error::Offline { missing });
@@ -210,7 +218,7 @@ impl<'a> Fetcher<'a> {
         let sizes = || queue.iter().map(|&index| wanted[index].size.unwrap_or(0));
         let there: u64 = queue
             .iter()
-            .filter_map(|&index| std::fs::metadata(folder.join(format!("{}.part", wanted[index].digest))).ok())
+            .filter_map(|&index| std::fs::metadata(folder.join(format!("{}.part", wanted[index].stem()))).ok())
             // A part that is fetched at several places has holes.
             .map(|meta| meta.len().min(meta.blocks() * 512))
             .sum();
@@ -270,8 +278,8 @@ impl<'a> Fetcher<'a> {
     /// Brings one wheel into the cache, once no other process is at it.
     fn fetch_one(&self, wanted: &Wanted, run: &Run<'_>) -> Result<VerifiedWheel, Error> {
         let folder = self.cache.partial_folder()?;
-        let digest = wanted.digest.to_string();
-        let guard = Guard::take(&folder.join(format!("{digest}.guard")), |first| {
+        let stem = wanted.stem();
+        let guard = Guard::take(&folder.join(format!("{stem}.guard")), |first| {
             if first {
                 run.report(Event::Waiting { what: &wanted.file });
             }
@@ -283,88 +291,53 @@ impl<'a> Fetcher<'a> {
             });
         };
         // Whoever held the guard before may have brought it.
-        if let Some((path, size)) = self.cache.find_wheel(&wanted.digest, &wanted.file, wanted.size)? {
+        if let Some(wheel) = self.find(wanted)? {
             run.report(Event::FetchFinished { file: &wanted.file });
-            return Ok(VerifiedWheel::cached(wanted, path, size));
+            return Ok(wheel);
         }
         // Without guards two processes may be here; each then writes its own part.
         let stem = if guard.is_exclusive() {
-            digest
+            stem
         } else {
-            format!("{digest}-{}", std::process::id())
+            format!("{stem}-{}", std::process::id())
         };
         let mut download = Download {
             fetcher: self,
             run,
             wanted,
-            part: Part::open(&folder, &stem, wanted.size)?,
+            part: Part::open(&folder, &stem, wanted.size, wanted.digest.is_none())?,
             started: false,
             sized: false,
             ranges: Ranges::default(),
+            arrival: Arrival::read(self.cache, wanted)?,
+            unchanged: false,
         };
         checkpoint::reach("fetch.opened");
         self.try_sources(&mut download, run)?;
+        if download.unchanged {
+            if let Some(wheel) = download.arrived_before()? {
+                download.part.discard()?;
+                run.report(Event::FetchFinished { file: &wanted.file });
+                return Ok(wheel);
+            }
+            // It was taken out of the cache a moment ago.
+            self.try_sources(&mut download, run)?;
+        }
         checkpoint::reach("fetch.received");
-        let size = download.part.have();
-        let path = self
-            .cache
-            .admit_wheel(download.part.path(), &wanted.digest, &wanted.file)?;
-        download.part.finish()?;
+        let wheel = self.admit(download)?;
         checkpoint::reach("fetch.finished");
         run.report(Event::FetchFinished { file: &wanted.file });
-        Ok(VerifiedWheel::downloaded(wanted, path, size))
+        Ok(wheel)
     }
 
-    /// Tries the known places, then those that are found out.
-    fn try_sources(&self, download: &mut Download<'_>, run: &Run<'_>) -> Result<(), Error> {
-        let wanted = download.wanted;
-        let offline = self.http.is_offline();
-        let usable = |url: &Url| !offline || url.scheme() == "file";
-        let mut urls: VecDeque<Url> = wanted.urls.iter().filter(|url| usable(url)).cloned().collect();
-        let mut tried: Vec<Url> = Vec::new();
-        let mut failures: Vec<Error> = Vec::new();
-        let mut located = false;
-        loop {
-            let Some(url) = urls.pop_front() else {
-                if located {
-                    break;
-                }
-                located = true;
-                match (run.options.locate)(wanted) {
-                    Ok(more) => urls.extend(more.into_iter().filter(|url| usable(url) && !tried.contains(url))),
-                    Err(source) if failures.is_empty() => {
-                        let file = wanted.file.clone();
-                        return Err(Error::Locate { file, source });
-                    }
-                    // That no other place can be found matters less than why the known ones failed.
-                    Err(_) => {}
-                }
-                if let (Some(failure), Some(next)) = (failures.last(), urls.front()) {
-                    warn(run, failure, next);
-                }
-                continue;
-            };
-            match download.fetch_from(&url) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.is_of_the_source() => {
-                    if let Some(next) = urls.front() {
-                        warn(run, &error, next);
-                    }
-                    failures.push(error);
-                    tried.push(url);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        // Wrong bytes are the gravest of several failures; else the best place's failure tells most.
-        let gravest = failures.iter().position(|error| matches!(error, Error::Digest { .. }));
-        if failures.is_empty() {
-            return Err(Error::Nowhere {
-                file: wanted.file.clone(),
-                digest: wanted.digest,
-            });
-        }
-        Err(failures.swap_remove(gravest.unwrap_or(0)))
+    /// Makes what a download brought a wheel of the cache.
+    fn admit(&self, download: Download<'_>) -> Result<VerifiedWheel, Error> {
+        let Download { wanted, part, .. } = download;
+        let (size, digest) = (part.have(), part.digest());
+        let path = self.cache.admit_wheel(part.path(), &digest, &wanted.file)?;
+        Arrival::write(self.cache, wanted, digest, part.origin());
+        part.finish()?;
+        Ok(VerifiedWheel::downloaded(wanted, digest, (path, size)))
     }
 
     /// Refuses to write `needed` more bytes where they do not fit.
@@ -389,30 +362,18 @@ impl<'a> Fetcher<'a> {
     }
 }
 
-/// Whether a wheel can be had without a network.
-fn has_local_source(wanted: &Wanted, run: &Run<'_>) -> bool {
-    let is_local = |urls: &[Url]| urls.iter().any(|url| url.scheme() == "file");
-    is_local(&wanted.urls) || (run.options.locate)(wanted).is_ok_and(|urls| is_local(&urls))
-}
-
-fn warn(run: &Run<'_>, failure: &Error, next: &Url) {
-    let mut message = failure.to_string();
-    let mut source = std::error::Error::source(failure);
-    while let Some(error) = source {
-        message = format!("{message}: {error}");
-        source = error.source();
-    }
-    let place = if next.scheme() == "file" {
-        "this machine".to_owned()
-    } else {
-        host(next)
-    };
-    run.report(Event::Warning {
-        message: &format!("{message}; trying {place}"),
-    });
+/// A wheel that is not in the cache, where its digest says which that is.
+fn missing_one(wanted: &Wanted) -> Option<Missing> {
+    Some(Missing {
+        file: wanted.file.clone(),
+        digest: wanted.digest?,
+        size: wanted.size,
+    })
 }
 
 #[cfg(test)]
 mod split_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unstated_tests;

@@ -1,4 +1,5 @@
-//! The bytes of one wheel so far: `<digest>.part`, and `<digest>.json` that says where they came from.
+//! The bytes of one wheel so far: `<digest>.part`, and `<digest>.json` that says where they came from. A wheel whose digest
+//! nobody states has a hash of its place in the name (`url_<hash>.part`).
 //!
 //! A part is written front to back, or by several connections at several places; its digest runs along the bytes that
 //! are there without a gap, and bytes ahead of it are read back once it reaches them. A part of an earlier run is read
@@ -16,6 +17,7 @@ use url::Url;
 use super::extents::Extents;
 use crate::digest::{Hasher, WheelDigest};
 use crate::fsx::{PathContext as _, PathError, read_if_exists, write_shared};
+use crate::http::Response;
 
 /// Bytes are read back in pieces of this size.
 const PIECE: usize = 1 << 20;
@@ -51,6 +53,14 @@ impl Origin {
             .as_deref()
             .filter(|etag| !etag.starts_with("W/"))
             .or(self.last_modified.as_deref())
+    }
+
+    /// Whether an answer is about another file: another tag, or where neither has one another date.
+    pub(super) fn differs(&self, response: &Response) -> bool {
+        let other = |then: Option<&str>, now: Option<&str>| then.zip(now).map(|(then, now)| then != now);
+        let by_tag = other(self.etag.as_deref(), response.header("etag"));
+        let by_date = || other(self.last_modified.as_deref(), response.header("last-modified"));
+        by_tag.or_else(by_date).unwrap_or(false)
     }
 
     /// The ranges that are finished in a file of `length` bytes; none where the sidecar makes no sense.
@@ -99,7 +109,10 @@ pub(super) struct Part {
 impl Part {
     /// Opens or creates the part `stem` in `folder` and reads what is there; more than `size` bytes, or bytes of
     /// unknown origin, are dropped.
-    pub(super) fn open(folder: &Path, stem: &str, size: Option<u64>) -> Result<Self, PathError> {
+    ///
+    /// Without a digest to come (`unstated`) only the server can say that the bytes are still the file's: bytes that it
+    /// cannot be asked about are dropped, and of a complete part the last byte is, so that it is asked.
+    pub(super) fn open(folder: &Path, stem: &str, size: Option<u64>, unstated: bool) -> Result<Self, PathError> {
         let data = folder.join(format!("{stem}.part"));
         let sidecar = folder.join(format!("{stem}.json"));
         // Another user's bytes are not gone on with: they could change them after they were hashed.
@@ -116,6 +129,7 @@ impl Part {
             .at("open", &data)?;
         let length = file.metadata().at("look at", &data)?.len();
         let origin = read_if_exists(&sidecar)?.and_then(|bytes| serde_json::from_slice::<Origin>(&bytes).ok());
+        let origin = origin.filter(|origin| !unstated || origin.validator().is_some());
         let known = origin.and_then(|origin| Some((origin.extents(length)?, origin)));
         let limit = size.or_else(|| known.as_ref().and_then(|(_, origin)| origin.length));
         let fits = limit.is_none_or(|limit| length <= limit);
@@ -130,6 +144,10 @@ impl Part {
             origin,
             inherited: false,
         };
+        let whole = part.origin.as_ref().and_then(|origin| origin.length);
+        if let Some(whole) = whole.filter(|whole| unstated && part.extents.prefix() == *whole) {
+            part.extents.clip(whole.saturating_sub(1));
+        }
         if part.origin.is_none() {
             part.restart()?;
         } else {
@@ -299,6 +317,12 @@ impl Part {
         Ok(kept)
     }
 
+    /// Removes a part that is not needed after all.
+    pub(super) fn discard(self) -> Result<(), PathError> {
+        remove_if_there(&self.data)?;
+        remove_if_there(&self.sidecar)
+    }
+
     /// Forgets the sidecar after the data was renamed away.
     pub(super) fn finish(self) -> Result<(), PathError> {
         remove_if_there(&self.sidecar)
@@ -324,7 +348,7 @@ mod tests {
     #[test]
     fn a_part_is_continued_with_its_digest() {
         let folder = tempfile::tempdir().expect("a folder");
-        let open = || Part::open(folder.path(), "x", Some(10)).expect("opened");
+        let open = || Part::open(folder.path(), "x", Some(10), false).expect("opened");
         let mut part = open();
         part.set_origin(origin(Some(10))).expect("noted");
         part.append(b"01234").expect("written");
@@ -346,7 +370,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.part");
         std::fs::write(&path, b"01234").expect("written");
-        assert_eq!(Part::open(folder.path(), "x", None).expect("opened").have(), 0);
+        assert_eq!(Part::open(folder.path(), "x", None, false).expect("opened").have(), 0);
 
         for (sidecar, size, have) in [
             (serde_json::to_string(&origin(None)).expect("text"), None, 5),
@@ -377,7 +401,7 @@ mod tests {
         ] {
             std::fs::write(&path, b"01234").expect("written");
             std::fs::write(folder.path().join("x.json"), &sidecar).expect("written");
-            let part = Part::open(folder.path(), "x", size).expect("opened");
+            let part = Part::open(folder.path(), "x", size, false).expect("opened");
             assert_eq!(part.have(), have, "{sidecar} {size:?}");
         }
     }

@@ -273,11 +273,7 @@ impl Split<'_> {
             (range.first, range.last) == (*at, end - 1) && range.total.is_none_or(|total| total == self.total)
         });
         // A server that knows no `If-Range` answers ranges of a file that changed; its tag gives it away.
-        let changed = matches!(
-            (self.origin.etag.as_deref(), response.header("etag")),
-            (Some(old), Some(new)) if old != new
-        );
-        if !right || changed || response.length().is_some_and(|length| length != end - *at) {
+        if !right || self.origin.differs(&response) || response.length().is_some_and(|length| length != end - *at) {
             return Err(Broken::NoRanges);
         }
         self.read(&mut response, (at, end), state, file, block)

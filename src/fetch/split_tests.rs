@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 
 use super::tests::{FILE, Log, World, content, one, wanted};
 use super::*;
+use crate::digest::WheelDigest;
 use crate::http::testing::{Reply, Seen, Server};
 use crate::progress::Silent;
 
@@ -204,7 +205,7 @@ fn f07_later_segments_of_a_file_that_changed_are_dropped() {
     let server = Server::start(file);
     for (etag, kept) in [("\"v1\"", true), ("\"v0\"", false)] {
         let folder = world.cache.partial_folder().expect("a folder");
-        let mut part = Part::open(&folder, &digest, None).expect("opened");
+        let mut part = Part::open(&folder, &digest, None, false).expect("opened");
         part.restart().expect("empty");
         let origin = part::Origin::new(server.at(FILE), Some(etag), None, Some(200_000));
         part.set_origin_of_ranges(origin).expect("noted");

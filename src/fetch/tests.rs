@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
+use crate::digest::WheelDigest;
 use crate::http::testing::{Reply, Seen, Server, http, options};
 use crate::http::{self, Options};
 use crate::progress::Silent;
@@ -45,7 +46,7 @@ impl World {
         Self::with(options())
     }
 
-    fn with(options: Options) -> Self {
+    pub(super) fn with(options: Options) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let cache = Cache::new(folder.path().join("cache"));
         Self {
@@ -87,7 +88,7 @@ impl World {
 pub(super) fn wanted(urls: &[Url]) -> Wanted {
     Wanted {
         file: FILE.to_owned(),
-        digest: WheelDigest::of(&content()),
+        digest: Some(WheelDigest::of(&content())),
         size: Some(200_000),
         urls: urls.to_vec(),
     }
@@ -193,7 +194,7 @@ fn f54_a_download_that_never_gets_on_is_given_up_and_its_bytes_are_kept() {
 fn interrupted(world: &World, server: &Server, bytes: &[u8], etag: Option<&str>) {
     let folder = world.cache.partial_folder().expect("a folder");
     let digest = WheelDigest::of(&content()).to_string();
-    let mut part = Part::open(&folder, &digest, None).expect("opened");
+    let mut part = Part::open(&folder, &digest, None, false).expect("opened");
     part.set_origin(part::Origin::new(server.at(FILE), etag, None, Some(200_000)))
         .expect("noted");
     part.append(bytes).expect("written");
@@ -372,7 +373,7 @@ fn f57_offline_names_every_missing_wheel_at_once() {
     let server = Server::start(|_| panic!("nobody may ask"));
     let other = Wanted {
         file: "other-1-py3-none-any.whl".to_owned(),
-        digest: WheelDigest::of(b"other"),
+        digest: Some(WheelDigest::of(b"other")),
         size: None,
         urls: Vec::new(),
     };
@@ -527,7 +528,7 @@ fn many_wheels_come_in_the_order_asked_biggest_first_and_once_each() {
     let server = Server::start(move |seen| Reply::file(seen, &bytes(&seen.path)));
     let wheel = |name: &str| Wanted {
         file: name.to_owned(),
-        digest: WheelDigest::of(&name.repeat(10).into_bytes()),
+        digest: Some(WheelDigest::of(&name.repeat(10).into_bytes())),
         size: Some(name.len() as u64 * 10),
         urls: vec![server.at(name)],
     };
@@ -566,7 +567,7 @@ fn the_first_failure_stops_the_others_and_is_the_one_reported() {
     });
     let bad = Wanted {
         file: "bad-1-py3-none-any.whl".to_owned(),
-        digest: WheelDigest::of(b"bad"),
+        digest: Some(WheelDigest::of(b"bad")),
         size: Some(1),
         urls: vec![server.at("bad")],
     };

@@ -4,19 +4,37 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use crate::digest::WheelDigest;
+use crate::digest::{FileDigest, WheelDigest};
+use crate::http::bare;
 
 /// A wheel to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// Its file name, with `+` and not `%2B`.
     pub file: String,
-    /// Its digest.
-    pub digest: WheelDigest,
+    /// Its digest, where anybody states one. Without, the wheel is what its one URL has now.
+    pub digest: Option<WheelDigest>,
     /// Its size, where known.
     pub size: Option<u64>,
     /// Where it may be, best first. May be empty: then [`super::FetchOptions::locate`] is asked.
     pub urls: Vec<Url>,
+}
+
+impl Wanted {
+    /// The name of its partial files, without ending: its digest, else its place. It has neither `-` nor `.`, which stand
+    /// behind it.
+    pub(super) fn stem(&self) -> String {
+        match &self.digest {
+            Some(digest) => digest.to_string(),
+            None => format!("url_{}", FileDigest::of(self.place().as_bytes())),
+        }
+    }
+
+    /// Where a wheel comes from whose digest nobody states. Without query: it may hold a signature that is short-lived.
+    pub(super) fn place(&self) -> String {
+        let url = self.urls.first().map(|url| bare(url).to_string());
+        format!("{} at {}", self.file, url.unwrap_or_default())
+    }
 }
 
 /// How much is known of the bytes of a [`VerifiedWheel`].
@@ -41,10 +59,10 @@ pub struct VerifiedWheel {
 
 impl VerifiedWheel {
     /// A wheel that stands in the cache under its digest.
-    pub(super) fn cached(wanted: &Wanted, path: PathBuf, size: u64) -> Self {
+    pub(super) fn cached(wanted: &Wanted, digest: WheelDigest, (path, size): (PathBuf, u64)) -> Self {
         Self {
             file: wanted.file.clone(),
-            digest: wanted.digest,
+            digest,
             path,
             size,
             evidence: Evidence::Cached,
@@ -52,10 +70,10 @@ impl VerifiedWheel {
     }
 
     /// A wheel that was hashed while it arrived.
-    pub(super) fn downloaded(wanted: &Wanted, path: PathBuf, size: u64) -> Self {
+    pub(super) fn downloaded(wanted: &Wanted, digest: WheelDigest, found: (PathBuf, u64)) -> Self {
         Self {
             evidence: Evidence::Downloaded,
-            ..Self::cached(wanted, path, size)
+            ..Self::cached(wanted, digest, found)
         }
     }
 

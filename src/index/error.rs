@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::page::PageError;
 use crate::digest::WheelDigest;
+use crate::fetch;
 use crate::fsx::PathError;
 use crate::http::{self, ShownUrl};
 use crate::pep::PackageName;
@@ -82,6 +83,25 @@ pub enum Error {
         /// As it arrived.
         actual: WheelDigest,
     },
+    /// A wheel of another size than the page states.
+    #[error("{file} has {actual} bytes, but the index page states {expected}")]
+    WheelSize {
+        /// The wheel's file name.
+        file: String,
+        /// As the page states it.
+        expected: u64,
+        /// As the server states it, or sent.
+        actual: u64,
+    },
+    /// The wheel itself cannot be fetched, which is needed for its metadata.
+    #[error("cannot fetch the metadata of {file}")]
+    Wheel {
+        /// The wheel's file name.
+        file: String,
+        /// Why.
+        #[source]
+        source: Box<fetch::Error>,
+    },
     /// A wheel's archive does not yield its metadata.
     #[error("cannot read the metadata inside {file}")]
     Archive {
@@ -106,11 +126,32 @@ pub enum Error {
 }
 
 impl Error {
+    /// A whole wheel that did not arrive, in terms of the page that lists it.
+    pub(super) fn of_wheel(wheel: &str, error: fetch::Error) -> Self {
+        match error {
+            fetch::Error::Digest {
+                file, expected, actual, ..
+            } => Self::WheelDigest { file, expected, actual },
+            fetch::Error::Size {
+                file, expected, actual, ..
+            } => Self::WheelSize { file, expected, actual },
+            fetch::Error::Path(error) => Self::Path(error),
+            error => Self::Wheel {
+                file: wheel.to_owned(),
+                source: Box::new(error),
+            },
+        }
+    }
+
     /// The HTTP failure behind it, where there is one.
     #[must_use]
     pub fn http(&self) -> Option<&http::Error> {
         match self {
             Self::Fetch { source, .. } | Self::Metadata { source, .. } => Some(source),
+            Self::Wheel { source, .. } => match &**source {
+                fetch::Error::Http { source, .. } => Some(source),
+                _ => None,
+            },
             _ => None,
         }
     }

@@ -2,13 +2,12 @@
 //!
 //! In this order: what this process read before, `metadata/` of the cache, a wheel that stands in the cache, the
 //! `.metadata` file that the page advertises (PEP 658), range requests on the wheel, the whole wheel. A wheel that had
-//! to be downloaded and has the stated digest is kept.
+//! to be downloaded is kept.
 //!
 //! What is kept is believed for as long as the digest is: metadata belongs to bytes, and those never change under one
 //! SHA-256. Metadata of wheels without a stated digest is kept for this process only.
 
 use std::collections::HashMap;
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,11 +15,12 @@ use url::Url;
 
 use super::remote::RemoteFile;
 use super::tail::{self, read_metadata};
-use super::{CoreMetadata, Error, IndexFile};
+use super::{CoreMetadata, Error, IndexFile, WholeWheels};
 use crate::cache::Cache;
-use crate::digest::{Hasher, WheelDigest};
+use crate::digest::WheelDigest;
 use crate::fsx::PathContext as _;
-use crate::http::{Error as HttpError, Http};
+use crate::http::Http;
+use crate::progress::{Reporter, Silent};
 use crate::wheel::archive::{LocalFile, ReadAt};
 use crate::wheel::metadata::parse;
 
@@ -32,6 +32,7 @@ type Identity = (Url, Option<WheelDigest>);
 pub struct MetadataStore {
     http: Arc<Http>,
     cache: Cache,
+    whole: WholeWheels,
     memo: Mutex<HashMap<Identity, Arc<CoreMetadata>>>,
 }
 
@@ -40,20 +41,27 @@ impl MetadataStore {
     #[must_use]
     pub fn new(http: Arc<Http>, cache: Cache) -> Self {
         Self {
+            whole: WholeWheels::new(Arc::clone(&http), cache.clone()),
             http,
             cache,
             memo: Mutex::default(),
         }
     }
 
-    /// The metadata of a listed wheel; name and version are checked against its file name.
-    pub fn get(&self, file: &IndexFile) -> Result<Arc<CoreMetadata>, Error> {
+    /// The wheels that had to be fetched whole.
+    pub(super) fn whole_wheels(&self) -> &WholeWheels {
+        &self.whole
+    }
+
+    /// The metadata of a listed wheel; name and version are checked against its file name. `reporter` hears of a wheel that
+    /// has to be fetched whole for it.
+    pub fn get(&self, file: &IndexFile, reporter: &dyn Reporter) -> Result<Arc<CoreMetadata>, Error> {
         let identity = (file.url.clone(), file.digest);
         let memo = || self.memo.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = memo().get(&identity) {
             return Ok(Arc::clone(known));
         }
-        let metadata = Arc::new(self.stored_or_fetched(file)?);
+        let metadata = Arc::new(self.stored_or_fetched(file, reporter)?);
         memo().insert(identity, Arc::clone(&metadata));
         Ok(metadata)
     }
@@ -63,12 +71,12 @@ impl MetadataStore {
         let Some(digest) = &file.digest else { return Ok(None) };
         let stored = self.cache.metadata_path(digest).is_file();
         if stored || self.cache.find_wheel(digest, &file.file, file.size)?.is_some() {
-            return self.get(file).map(Some);
+            return self.get(file, &Silent).map(Some);
         }
         Ok(None)
     }
 
-    fn stored_or_fetched(&self, file: &IndexFile) -> Result<CoreMetadata, Error> {
+    fn stored_or_fetched(&self, file: &IndexFile, reporter: &dyn Reporter) -> Result<CoreMetadata, Error> {
         let understood = |bytes: &[u8]| parse(bytes, &file.file, &file.filename);
         if let Some(digest) = &file.digest {
             let stored = Cache::read(&self.cache.metadata_path(digest))?;
@@ -77,7 +85,7 @@ impl MetadataStore {
                 return Ok(metadata);
             }
         }
-        let bytes = self.fetch(file)?;
+        let bytes = self.fetch(file, reporter)?;
         let metadata = understood(&bytes)?;
         if let Some(digest) = &file.digest {
             // As with pages: a cache that cannot be written must not stop a resolution.
@@ -86,7 +94,7 @@ impl MetadataStore {
         Ok(metadata)
     }
 
-    fn fetch(&self, file: &IndexFile) -> Result<Vec<u8>, Error> {
+    fn fetch(&self, file: &IndexFile, reporter: &dyn Reporter) -> Result<Vec<u8>, Error> {
         if let Some(digest) = &file.digest
             && let Some((path, _)) = self.cache.find_wheel(digest, &file.file, file.size)?
         {
@@ -111,10 +119,10 @@ impl MetadataStore {
                 if file.size.is_some_and(|size| size > SETTLE_LIMIT) {
                     Err(error)
                 } else {
-                    self.whole(file)
+                    self.whole(file, reporter)
                 }
             }),
-            None => self.whole(file),
+            None => self.whole(file, reporter),
         }
     }
 
@@ -143,54 +151,11 @@ impl MetadataStore {
         }
     }
 
-    /// Downloads the whole wheel to a temporary file; it is kept where its digest is the stated one.
-    fn whole(&self, file: &IndexFile) -> Result<Vec<u8>, Error> {
-        let folder = self.cache.partial_folder()?;
-        let mut temporary = tempfile::Builder::new()
-            .prefix("metadata-")
-            .suffix(".part")
-            .tempfile_in(&folder)
-            .at("create a file in", &folder)?;
-        let actual = self.download(file, &mut temporary)?;
-        if let Some(expected) = file.digest.filter(|expected| *expected != actual) {
-            return Err(Error::WheelDigest {
-                file: file.file.clone(),
-                expected,
-                actual,
-            });
-        }
-        let bytes = inside(&file.file, &open(temporary.path())?, file)?;
-        if file.digest.is_some() {
-            let path = temporary.into_temp_path();
-            self.cache.admit_wheel(&path, &actual, &file.file)?;
-            // Renamed away: nothing is left to delete.
-            path.keep().ok();
-        }
-        Ok(bytes)
-    }
-
-    fn download(&self, file: &IndexFile, to: &mut tempfile::NamedTempFile) -> Result<WheelDigest, Error> {
-        let mut disk = Ok(());
-        let digest = self.http.retry().run(|| {
-            let mut response = self.http.get(&file.url).bulk().send_once()?;
-            let mut hasher = Hasher::new();
-            disk = to.as_file().set_len(0).and_then(|()| io::Seek::rewind(to));
-            let mut buffer = vec![0; 1 << 18];
-            while disk.is_ok() {
-                let count = response.read(&mut buffer)?;
-                if count == 0 {
-                    break;
-                }
-                hasher.update(&buffer[..count]);
-                disk = to.write_all(&buffer[..count]);
-            }
-            Ok::<_, HttpError>(WheelDigest::from_bytes(hasher.finish()))
-        });
-        disk.at("write", to.path())?;
-        digest.map_err(|source| Error::Metadata {
-            file: file.file.clone(),
-            source,
-        })
+    /// The METADATA inside the whole wheel, which is kept in the cache.
+    fn whole(&self, file: &IndexFile, reporter: &dyn Reporter) -> Result<Vec<u8>, Error> {
+        let wheel = self.whole.one(file, reporter);
+        let wheel = wheel.map_err(|error| Error::of_wheel(&file.file, error))?;
+        inside(&file.file, &open(wheel.path())?, file)
     }
 }
 
@@ -225,6 +190,8 @@ pub(super) fn local_path(url: &Url) -> Result<std::path::PathBuf, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Write as _};
+
     use super::*;
     use crate::http;
     use crate::http::testing::{Reply, Seen, Server, http, options};
@@ -299,16 +266,16 @@ mod tests {
         let stated = WheelDigest::of(METADATA.as_bytes());
         let file = listed(&server, Some(digest), Some(Some(stated)));
         let store = world.store(http());
-        let metadata = store.get(&file).expect("read");
+        let metadata = store.get(&file, &Silent).expect("read");
         assert_eq!(metadata.requires_dist[0].to_string(), "numpy");
-        store.get(&file).expect("remembered");
+        store.get(&file, &Silent).expect("remembered");
         assert_eq!(server.paths(), ["/whl/demo-1.0%2Bcu118-py3-none-any.whl.metadata"]);
 
         let offline = Http::new(http::Options {
             offline: true,
             ..options()
         });
-        assert_eq!(world.store(offline).get(&file).expect("kept"), metadata);
+        assert_eq!(world.store(offline).get(&file, &Silent).expect("kept"), metadata);
     }
 
     #[test]
@@ -316,7 +283,7 @@ mod tests {
         let world = World::new();
         let server = Server::start(|_| Reply::new(200, METADATA));
         let file = listed(&server, None, Some(Some(WheelDigest::of(b"other"))));
-        let error = world.store(http()).get(&file).expect_err("tampered");
+        let error = world.store(http()).get(&file, &Silent).expect_err("tampered");
         assert!(matches!(error, Error::MetadataDigest { .. }), "{error:?}");
     }
 
@@ -334,7 +301,7 @@ mod tests {
             }
         });
         let file = listed(&server, Some(digest), Some(None));
-        let metadata = world.store(http()).get(&file).expect("read");
+        let metadata = world.store(http()).get(&file, &Silent).expect("read");
         assert_eq!(metadata.version.to_string(), "1.0+cu118");
         assert_eq!(server.seen().len(), 3);
     }
@@ -347,7 +314,7 @@ mod tests {
         let server = Server::start(move |_| Reply::new(200, bytes.clone()));
         world
             .store(http())
-            .get(&listed(&server, Some(digest), None))
+            .get(&listed(&server, Some(digest), None), &Silent)
             .expect("read");
         let cache = Cache::new(world.folder.path());
         assert!(cache.find_wheel(&digest, FILE, None).expect("readable").is_some());
@@ -358,7 +325,7 @@ mod tests {
 
         let error = world
             .store(http())
-            .get(&listed(&server, Some(WheelDigest::of(b"other")), None))
+            .get(&listed(&server, Some(WheelDigest::of(b"other")), None), &Silent)
             .expect_err("other bytes");
         assert!(matches!(error, Error::WheelDigest { .. }), "{error:?}");
     }
@@ -379,7 +346,7 @@ mod tests {
         });
         world
             .store(offline)
-            .get(&listed(&server, Some(digest), Some(None)))
+            .get(&listed(&server, Some(digest), Some(None)), &Silent)
             .expect("read from the wheel");
     }
 
@@ -389,7 +356,7 @@ mod tests {
         let server = Server::start(|_| Reply::new(200, METADATA.replace("+cu118", "+cpu")));
         let error = world
             .store(http())
-            .get(&listed(&server, None, Some(None)))
+            .get(&listed(&server, None, Some(None)), &Silent)
             .expect_err("another wheel's");
         assert!(matches!(error, Error::Unusable(_)), "{error:?}");
     }
@@ -404,7 +371,7 @@ mod tests {
         });
         world
             .store(http())
-            .get(&listed(&server, None, None))
+            .get(&listed(&server, None, None), &Silent)
             .expect("read from the whole wheel");
     }
 }

@@ -19,6 +19,7 @@ pub mod remote;
 pub mod sources;
 pub mod store;
 mod tail;
+pub mod whole;
 
 pub use client::{Index, IndexKind};
 pub use error::Error;
@@ -27,6 +28,7 @@ pub use mirror::Mirror;
 pub use sources::{Place, PrivateIndex, Sources, SourcesOptions};
 pub use store::{Freshness, PageStore};
 pub(crate) use tail::read_metadata;
+pub use whole::WholeWheels;
 
 /// One wheel as a project page lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]

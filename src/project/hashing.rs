@@ -1,15 +1,18 @@
 //! Digests that no index states: of what was downloaded, and where they are known already.
 
-use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use super::Project;
 use super::network::Network;
-use crate::digest::{Hasher, WheelDigest};
-use crate::fsx::PathContext as _;
-use crate::http::Error as HttpError;
+use super::relock::RelockError;
+use crate::digest::WheelDigest;
+use crate::env::admission;
+use crate::env::tree::TreeError;
 use crate::index::IndexFile;
 use crate::lockfile::Lockfile;
-use crate::resolve::{BoxError, Resolution, Upgrade};
+use crate::progress::Event;
+use crate::resolve::{Resolution, Upgrade};
 use crate::target::PythonMinor;
 
 /// What an earlier lock found out about `file` by downloading it, unless its package is to be chosen anew.
@@ -33,48 +36,57 @@ pub(super) fn known(existing: &Lockfile, file: &IndexFile, upgrade: &Upgrade) ->
         .then_some((wheel.digest, size))
 }
 
-/// The Pythons that would get `file`.
-pub(super) fn pythons_of(resolutions: &[Resolution], file: &IndexFile) -> BTreeSet<PythonMinor> {
-    let gets = |resolution: &&Resolution| {
-        let wheels = resolution.packages.iter().flat_map(|package| &package.wheels);
-        wheels.into_iter().any(|wheel| wheel.file == file.file)
-    };
-    let targets = resolutions.iter().filter(gets);
-    targets.map(|resolution| resolution.target.python).collect()
+impl Project<'_> {
+    /// Downloads the wheels whose digests nobody states, all at once, and refuses those that no build would take.
+    pub(super) fn download_unstated(
+        &self,
+        network: &Network,
+        resolutions: &[Resolution],
+        known: &dyn Fn(&IndexFile) -> Option<(WheelDigest, u64)>,
+    ) -> Result<(), RelockError> {
+        let mut unstated = unstated(resolutions);
+        unstated.retain(|(file, _)| known(file).is_none());
+        let files: Vec<&IndexFile> = unstated.iter().map(|(file, _)| *file).collect();
+        let arrived = network.sources.whole().fetch(&files, self.reporter);
+        let arrived = arrived.map_err(|source| RelockError::Unstated(Box::new(source)))?;
+        for ((file, pythons), wheel) in unstated.into_iter().zip(arrived) {
+            self.check_whole(file, wheel.path(), pythons).map_err(|source| {
+                network.sources.whole().forget(file);
+                RelockError::Refused(Box::new(source))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a wheel that is at hand whole as unpacking it for one of `pythons` would, before it is locked.
+    pub(super) fn check_whole(
+        &self,
+        file: &IndexFile,
+        path: &Path,
+        pythons: BTreeSet<PythonMinor>,
+    ) -> Result<(), TreeError> {
+        let allowed = self.config.allow_unrecorded;
+        let unrecorded = admission::check((&file.file, &file.filename), path, pythons, allowed)?;
+        if let Some(message) = admission::unrecorded_warning(&file.file, &unrecorded) {
+            self.reporter.event(Event::Warning { message: &message });
+        }
+        Ok(())
+    }
 }
 
-/// Downloads a wheel for which the index states no digest, hashes it and keeps it in the cache.
-pub(super) fn download(network: &Network, file: &IndexFile) -> Result<(WheelDigest, u64), BoxError> {
-    let folder = network.cache.partial_folder()?;
-    let mut temporary = tempfile::Builder::new()
-        .prefix("unstated-")
-        .suffix(".part")
-        .tempfile_in(&folder)
-        .at("create a file in", &folder)?;
-    let mut disk = Ok(());
-    let (digest, size) = network.http.retry().run(|| {
-        let mut response = network.http.get(&file.url).bulk().send_once()?;
-        let (mut hasher, mut size) = (Hasher::new(), 0);
-        disk = temporary
-            .as_file()
-            .set_len(0)
-            .and_then(|()| std::io::Seek::rewind(&mut temporary));
-        let mut buffer = vec![0; 1 << 18];
-        while disk.is_ok() {
-            let count = response.read(&mut buffer)?;
-            if count == 0 {
-                break;
+/// The wheels of these resolutions for which the index states no digest, each once, with the Pythons that would get it.
+fn unstated(resolutions: &[Resolution]) -> Vec<(&IndexFile, BTreeSet<PythonMinor>)> {
+    let mut all: BTreeMap<&str, (&IndexFile, BTreeSet<PythonMinor>)> = BTreeMap::new();
+    for resolution in resolutions {
+        let wheels = resolution.packages.iter().flat_map(|package| &package.wheels);
+        for wheel in wheels {
+            let (listed, pythons) = all.entry(&wheel.file).or_insert((wheel, BTreeSet::new()));
+            // One file may be listed twice, and only once with its digest.
+            if wheel.digest.is_some() {
+                *listed = wheel;
             }
-            hasher.update(&buffer[..count]);
-            size += count as u64;
-            disk = temporary.write_all(&buffer[..count]);
+            pythons.insert(resolution.target.python);
         }
-        Ok::<_, HttpError>((WheelDigest::from_bytes(hasher.finish()), size))
-    })?;
-    disk.at("write", temporary.path())?;
-    let path = temporary.into_temp_path();
-    network.cache.admit_wheel(&path, &digest, &file.file)?;
-    // Renamed away: nothing is left to delete.
-    path.keep().ok();
-    Ok((digest, size))
+    }
+    all.into_values().filter(|(file, _)| file.digest.is_none()).collect()
 }

@@ -91,7 +91,7 @@ pub(super) fn wanted(selected: &Selected<'_>, network: &Network, homes: &Homes) 
     let wheel = selected.wheel;
     fetch::Wanted {
         file: wheel.file.clone(),
-        digest: wheel.digest,
+        digest: Some(wheel.digest),
         size: wheel.size,
         urls,
     }

@@ -131,16 +131,19 @@ pub(super) fn fetch_wheels(
         .map(|selected| wanted(selected, network, homes))
         .collect();
     let locate = |wanted: &fetch::Wanted| -> Result<Vec<url::Url>, Cause> {
-        let package = selected.iter().find(|selected| selected.wheel.digest == wanted.digest);
+        let package = selected
+            .iter()
+            .find(|selected| Some(selected.wheel.digest) == wanted.digest);
         let on_index = |selected: &&Selected<'_>| {
             !matches!(selected.wheel.origin, Origin::Path(_)) && !homes.direct.contains(&selected.package.name)
         };
         let Some(package) = package.filter(on_index) else {
             return Ok(Vec::new());
         };
+        let wheel = package.wheel;
         let found = network
             .sources
-            .locate(&package.package.name, &wanted.file, &wanted.digest)?;
+            .locate(&package.package.name, &wheel.file, &wheel.digest)?;
         Ok(found.into_iter().map(|file| file.url).collect())
     };
     let options = FetchOptions {

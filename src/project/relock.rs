@@ -4,7 +4,6 @@
 //! read from its `torch/version.py` as text.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::direct::{DirectError, Directs};
@@ -15,8 +14,8 @@ use super::targets::Asked;
 use super::{Project, hashing, torch_backend};
 use crate::backend::{Backend, Channel, is_family};
 use crate::config::ListError;
-use crate::env::admission;
 use crate::env::tree::TreeError;
+use crate::fetch;
 use crate::index::{self, CoreMetadata, IndexFile, Place, ProjectPage};
 use crate::lockfile::text::ReadWarning;
 use crate::lockfile::{Lockfile, Origin, Settings};
@@ -63,6 +62,12 @@ pub enum RelockError {
     /// The targets do not fit into one file.
     #[error("cannot write one lockfile for all targets")]
     Merge(#[source] Box<MergeError>),
+    /// Wheels whose digests nobody states could not be downloaded.
+    #[error("cannot compute the digests that the index does not state")]
+    Unstated(#[source] Box<fetch::Error>),
+    /// A wheel that was downloaded for its digest is refused.
+    #[error("cannot lock a wheel that no build would take")]
+    Refused(#[source] Box<TreeError>),
     /// No default target has wheels.
     #[error("{name} {specifiers} has no wheel on the channel {channel} for any of {targets}")]
     NoTarget {
@@ -178,7 +183,7 @@ impl PackageSource for Indexes<'_> {
     fn metadata(&self, file: &IndexFile) -> Result<Arc<CoreMetadata>, BoxError> {
         match self.directs.metadata(file) {
             Some(metadata) => Ok(metadata),
-            None => Ok(self.network.sources.metadata(file)?),
+            None => Ok(self.network.sources.metadata(file, self.reporter)?),
         }
     }
 
@@ -322,21 +327,6 @@ impl Project<'_> {
         Ok(ResolvedLock { lockfile, warnings })
     }
 
-    /// Refuses a wheel that is at hand whole as unpacking it for one of `pythons` would, before it is locked.
-    pub(super) fn check_whole(
-        &self,
-        file: &IndexFile,
-        path: &Path,
-        pythons: BTreeSet<PythonMinor>,
-    ) -> Result<(), TreeError> {
-        let allowed = self.config.allow_unrecorded;
-        let unrecorded = admission::check((&file.file, &file.filename), path, pythons, allowed)?;
-        if let Some(message) = admission::unrecorded_warning(&file.file, &unrecorded) {
-            self.reporter.event(Event::Warning { message: &message });
-        }
-        Ok(())
-    }
-
     /// The resolutions of all targets as one lockfile, what the index does not say found out from the wheels.
     fn merged(
         &self,
@@ -359,14 +349,16 @@ impl Project<'_> {
                 Origin::Index
             }
         };
-        let digest = |file: &IndexFile| {
-            if let Some(known) = existing.and_then(|existing| hashing::known(existing, file, &request.upgrade)) {
-                return Ok(known);
-            }
-            let (digest, size) = hashing::download(network, file)?;
-            let path = network.cache.wheel_path(&digest, &file.file);
-            self.check_whole(file, &path, hashing::pythons_of(resolutions, file))?;
-            Ok((digest, size))
+        let known = |file: &IndexFile| existing.and_then(|existing| hashing::known(existing, file, &request.upgrade));
+        self.download_unstated(network, resolutions, &known)?;
+        let digest = |file: &IndexFile| match known(file) {
+            Some(known) => Ok(known),
+            // It has just arrived.
+            None => Ok(network
+                .sources
+                .whole()
+                .one(file, self.reporter)
+                .map(|wheel| (*wheel.digest(), wheel.size()))?),
         };
         let told = self.config.channel_backend(channel);
         if told.is_none() {

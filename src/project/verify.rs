@@ -326,7 +326,7 @@ impl Project<'_> {
             let network = self.network(&channel, None).map_err(|error| one_line(&error))?;
             let wanted = Wanted {
                 file: file.clone(),
-                digest,
+                digest: Some(digest),
                 size: None,
                 urls: Vec::new(),
             };

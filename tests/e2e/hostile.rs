@@ -416,7 +416,10 @@ fn f50_wheels_of_an_index_are_3_too() {
         assert!(output.stderr.contains(told), "{output}");
     }
     // No archive at all, where neither METADATA nor ranges are served.
-    world.server().configure(|options| options.index_core_metadata = false);
+    world.server().configure(|options| {
+        options.index_core_metadata = false;
+        options.json = false;
+    });
     let page = "/garbled-1.0-py3-none-any.whl";
     world
         .server()

@@ -36,6 +36,7 @@ mod lock_direct;
 mod lock_edit;
 mod lock_failures;
 mod lock_targets;
+mod lock_unstated;
 mod looking;
 mod offline;
 mod overlay;

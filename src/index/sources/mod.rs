@@ -14,12 +14,13 @@ use super::client::{Index, IndexKind};
 use super::links::Links;
 use super::mirror::Mirror;
 use super::store::PageStore;
-use super::{CoreMetadata, Error, IndexFile, MetadataStore, ProjectPage};
+use super::{CoreMetadata, Error, IndexFile, MetadataStore, ProjectPage, WholeWheels};
 use crate::backend::{Channel, is_family};
 use crate::cache::Cache;
 use crate::digest::WheelDigest;
 use crate::http::{Http, ShownUrl};
 use crate::pep::PackageName;
+use crate::progress::Reporter;
 
 /// A private index and the names that come from it: exact names, or patterns with `*` (`corp-*`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,9 +245,15 @@ impl Sources {
         Arc::new(page)
     }
 
-    /// The metadata of a listed wheel.
-    pub fn metadata(&self, file: &IndexFile) -> Result<Arc<CoreMetadata>, Error> {
-        self.metadata.get(file)
+    /// The metadata of a listed wheel. `reporter` hears of a wheel that has to be fetched whole for it.
+    pub fn metadata(&self, file: &IndexFile, reporter: &dyn Reporter) -> Result<Arc<CoreMetadata>, Error> {
+        self.metadata.get(file, reporter)
+    }
+
+    /// Wheels that are needed whole.
+    #[must_use]
+    pub fn whole(&self) -> &WholeWheels {
+        self.metadata.whole_wheels()
     }
 
     /// The metadata of a listed wheel where this machine has it; asks nobody.

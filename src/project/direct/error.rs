@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use crate::backend::Channel;
 use crate::digest::WheelDigest;
 use crate::fsx::PathError;
-use crate::http::ShownUrl;
 use crate::index;
 use crate::pep::PackageName;
 use crate::requirement::ReferenceError;
@@ -36,12 +35,10 @@ pub enum DirectError {
     #[error(transparent)]
     Path(#[from] PathError),
     /// The wheel cannot be fetched.
-    #[error("cannot fetch {file} from {url}")]
+    #[error("cannot fetch `{requirement}`")]
     Fetch {
-        /// The wheel.
-        file: String,
-        /// Its URL.
-        url: ShownUrl,
+        /// As written.
+        requirement: String,
         /// Why.
         #[source]
         source: BoxError,

@@ -13,36 +13,34 @@
 //! own index does not list (`pip`: one that is of another channel), so that torch never comes from two channels.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use url::Url;
 
+use super::Project;
 use super::network::Network;
-use super::relock::full_version;
-use super::{Project, hashing};
 use crate::backend::{Channel, is_family};
 use crate::cache::Cache;
-use crate::digest::{Hasher, WheelDigest, hash_reader};
-use crate::env::tree::TreeError;
-use crate::fsx::{PathContext as _, PathError};
-use crate::http;
+use crate::digest::{WheelDigest, hash_reader};
+use crate::fsx::PathContext as _;
 use crate::index::remote::RemoteFile;
 use crate::index::{self, CoreMetadata, IndexFile};
 use crate::lockfile::foreign::inside;
 use crate::lockfile::text::local_path;
 use crate::lockfile::{Lockfile, Origin};
 use crate::pep::{MarkerTree, PackageName, Requirement, VersionOrUrl, VersionSpecifier, VersionSpecifiers};
+use crate::progress::Silent;
 use crate::requirement::{self, Location, Reference};
 use crate::resolve::{BoxError, Direct, DirectWheels, Resolution, Upgrade};
-use crate::target::{PythonMinor, Target};
-use crate::wheel::archive::{LocalFile, ReadAt as _};
+use crate::target::Target;
+use crate::wheel::archive::ReadAt as _;
 
 /// A larger wheel whose digest is stated is not downloaded to lock it.
 const WHOLE_MAX: u64 = 64 << 20;
 
 mod error;
+mod whole;
 
 pub use error::DirectError;
 
@@ -204,15 +202,9 @@ impl Look<'_> {
         })?;
         let file = listed(reference, url, Some(digest), Some(size));
         let metadata = self.whole(&file, &path)?;
-        if self
-            .network
-            .cache
-            .find_wheel(&digest, &file.file, Some(size))?
-            .is_none()
-        {
-            // The cache saves the build from looking for the path; one that cannot be written must not stop a lock.
-            copy_into_cache(self.network, &path, &digest, &file.file).ok();
-        }
+        // The cache saves the build from looking for the path; one that cannot be written must not stop a lock. What has
+        // changed since it was hashed is no wheel of the cache.
+        self.network.sources.whole().one(&file, &Silent).ok();
         let text = match relative {
             Some(relative) => local_path(&format!("../{}", relative.trim_start_matches("./"))),
             None => path.to_string_lossy().into_owned(),
@@ -266,85 +258,20 @@ impl Look<'_> {
                 }
             }
         }
-        let failed = |source: BoxError| DirectError::Fetch {
-            file: reference.file.clone(),
-            url: url.into(),
-            source,
-        };
-        let remote =
-            RemoteFile::open(&self.network.http, &fetched_from).map_err(|error: http::Error| failed(error.into()))?;
-        if let (Some(digest), Some(remote)) = (stated, &remote)
-            && remote.len() > WHOLE_MAX
-        {
-            let file = listed(reference, fetched_from, Some(digest), Some(remote.len()));
-            let bytes = index::metadata::of_archive(remote, &file).map_err(|error| self.unusable(error))?;
-            let metadata = index::metadata::read(&bytes, &file).map_err(|error| self.unusable(error))?;
-            // As with pages: a cache that cannot be written must not stop a resolution.
-            self.network.cache.write(&self.answer(&file), &bytes).ok();
-            return Ok((file, origin, Arc::new(metadata)));
+        if let Some(digest) = stated {
+            let remote = RemoteFile::open(&self.network.http, &fetched_from);
+            let remote = remote.map_err(|error| self.not_fetched(error.into()))?;
+            if let Some(remote) = remote.filter(|remote| remote.len() > WHOLE_MAX) {
+                let file = listed(reference, fetched_from, Some(digest), Some(remote.len()));
+                let bytes = index::metadata::of_archive(&remote, &file).map_err(|error| self.unusable(error))?;
+                let metadata = index::metadata::read(&bytes, &file).map_err(|error| self.unusable(error))?;
+                // As with pages: a cache that cannot be written must not stop a resolution.
+                self.network.cache.write(&self.answer(&file), &bytes).ok();
+                return Ok((file, origin, Arc::new(metadata)));
+            }
         }
-        let file = listed(reference, fetched_from, None, None);
-        let (digest, size) = hashing::download(self.network, &file).map_err(failed)?;
-        self.check_digest(expected, digest, &file.file)?;
-        let file = IndexFile {
-            digest: Some(digest),
-            size: Some(size),
-            ..file
-        };
-        let path = self.network.cache.wheel_path(&digest, &file.file);
-        let metadata = self.whole(&file, &path)?;
+        let (file, metadata) = self.download(&listed(reference, fetched_from, expected, None))?;
         Ok((file, origin, metadata))
-    }
-
-    /// A wheel that stands in the cache with the bytes of its digest. One that rotted there is fetched again.
-    fn intact(&self, digest: &WheelDigest, file: &str) -> Result<Option<(PathBuf, u64)>, DirectError> {
-        let Some((path, size)) = self.network.cache.find_wheel(digest, file, None)? else {
-            return Ok(None);
-        };
-        let (actual, _) = std::fs::File::open(&path).and_then(hash_reader).at("read", &path)?;
-        if WheelDigest::from_bytes(actual) == *digest {
-            return Ok(Some((path, size)));
-        }
-        if !self.network.http.is_offline() {
-            std::fs::remove_file(&path).at("remove", &path)?;
-        }
-        Ok(None)
-    }
-
-    /// A wheel whose bytes are all at hand, and have its digest: refused as unpacking it would, before it is locked.
-    fn whole(&self, file: &IndexFile, path: &Path) -> Result<Arc<CoreMetadata>, DirectError> {
-        let bytes = std::fs::File::open(path).and_then(LocalFile::new).at("open", path)?;
-        let bytes = index::metadata::of_archive(&bytes, file);
-        let metadata = bytes.and_then(|bytes| Ok((index::metadata::read(&bytes, file)?, bytes)));
-        let pythons = self.pythons(file, metadata.as_ref().ok().map(|(metadata, _)| metadata));
-        // Its reasons are a build's, so they are told before those of its METADATA alone.
-        let checked = self.project.check_whole(file, path, pythons);
-        checked.map_err(|error| match error {
-            TreeError::Path(error) => DirectError::Path(error),
-            error => self.refused(error.into()),
-        })?;
-        let (metadata, bytes) = metadata.map_err(|error| self.unusable(error))?;
-        if let Some(digest) = &file.digest {
-            // As with pages: a cache that cannot be written must not stop a resolution.
-            self.network
-                .cache
-                .write(&self.network.cache.metadata_path(digest), &bytes)
-                .ok();
-        }
-        Ok(Arc::new(metadata))
-    }
-
-    /// The Pythons that may get this wheel. What does not fit is the resolver's to explain.
-    fn pythons(&self, file: &IndexFile, metadata: Option<&CoreMetadata>) -> BTreeSet<PythonMinor> {
-        let required = metadata.and_then(|metadata| metadata.requires_python.as_ref());
-        let gets = |target: &&Target| {
-            let pinned = self.project.pinned_python(target.python);
-            let full = pinned.unwrap_or_else(|| full_version(target.python, None));
-            file.filename.is_compatible(&target.tags())
-                && required.is_none_or(|required| required.contains(&full.only_release()))
-                && self.marker.evaluate(&target.markers(&full), &[])
-        };
-        self.targets.iter().filter(gets).map(|target| target.python).collect()
     }
 
     /// Digest and size of the wheel at `url` in the existing lockfile, and whether they are of a download; none where
@@ -402,13 +329,24 @@ impl Look<'_> {
 
     fn check_digest(&self, stated: Option<WheelDigest>, actual: WheelDigest, file: &str) -> Result<(), DirectError> {
         match stated {
-            Some(stated) if stated != actual => Err(DirectError::Digest {
-                file: file.to_owned(),
-                stated,
-                requirement: self.written.clone(),
-                actual,
-            }),
+            Some(stated) if stated != actual => Err(self.other_digest(file, stated, actual)),
             _ => Ok(()),
+        }
+    }
+
+    fn other_digest(&self, file: &str, stated: WheelDigest, actual: WheelDigest) -> DirectError {
+        DirectError::Digest {
+            file: file.to_owned(),
+            stated,
+            requirement: self.written.clone(),
+            actual,
+        }
+    }
+
+    fn not_fetched(&self, source: BoxError) -> DirectError {
+        DirectError::Fetch {
+            requirement: self.written.clone(),
+            source,
         }
     }
 
@@ -457,32 +395,4 @@ fn listed(reference: &Reference, url: Url, digest: Option<WheelDigest>, size: Op
         metadata: None,
         upload_time: None,
     }
-}
-
-/// Copies a local wheel under its digest; what changed while it was copied is not kept.
-fn copy_into_cache(network: &Network, path: &Path, digest: &WheelDigest, file: &str) -> Result<(), PathError> {
-    let folder = network.cache.partial_folder()?;
-    let mut temporary = tempfile::Builder::new()
-        .prefix("local-")
-        .suffix(".part")
-        .tempfile_in(&folder)
-        .at("create a file in", &folder)?;
-    let mut source = std::fs::File::open(path).at("open", path)?;
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let count = source.read(&mut buffer).at("read", path)?;
-        if count == 0 {
-            break;
-        }
-        hasher.update(&buffer[..count]);
-        temporary.write_all(&buffer[..count]).at("write", temporary.path())?;
-    }
-    if WheelDigest::from_bytes(hasher.finish()) == *digest {
-        let path = temporary.into_temp_path();
-        network.cache.admit_wheel(&path, digest, file)?;
-        // Renamed away: nothing is left to delete.
-        path.keep().ok();
-    }
-    Ok(())
 }

@@ -213,7 +213,8 @@ fn partial_downloads_and_pages_go_unless_somebody_uses_them() {
     world.build(&["--channel", "cpu"]);
     let partial = world.cache().join("partial");
     fs::create_dir_all(&partial).expect("a folder");
-    let [one, two] = ["1".repeat(64), "2".repeat(64)];
+    // One that is called by its digest, and one by its place.
+    let [one, two] = ["1".repeat(64), format!("url_{}", "2".repeat(64))];
     for digest in [&one, &two] {
         fs::write(partial.join(format!("{digest}.part")), vec![0; 10_000]).expect("a file");
         fs::write(partial.join(format!("{digest}.json")), "{}").expect("a file");
