@@ -61,7 +61,7 @@ impl Arrival {
 
     /// Forgets it, so that the wheel is fetched again.
     pub(super) fn forget(cache: &Cache, wanted: &Wanted) {
-        std::fs::remove_file(path(cache, wanted)).ok();
+        cache.forget(&path(cache, wanted)).ok();
     }
 
     /// The same request, answered with 304 where the server still has the same.
