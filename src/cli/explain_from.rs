@@ -141,6 +141,9 @@ pub(super) fn foreign(error: &ForeignError) -> Advice {
         ForeignError::Kind { .. } => {
             vec!["`uv export --format pylock.toml`, `pip lock` and `pdm export -f pylock` write lockfiles"]
         }
+        ForeignError::Pylock(_) => {
+            vec!["write the file again with the tool that made it, e.g. `uv export --format pylock.toml` or `pip lock`"]
+        }
         ForeignError::UvVersion(_) => vec!["`uv export --format pylock.toml` writes one that is understood"],
         _ => Vec::new(),
     };
@@ -150,9 +153,7 @@ pub(super) fn foreign(error: &ForeignError) -> Advice {
 /// How to come by a wheel of what is pinned as source code.
 fn wheel_commands(name: &str, version: Option<&str>, form: &SourceForm) -> Vec<String> {
     let what = match form {
-        SourceForm::Sdist | SourceForm::Nothing => {
-            version.map_or_else(|| name.to_owned(), |version| format!("{name}=={version}"))
-        }
+        SourceForm::Sdist => version.map_or_else(|| name.to_owned(), |version| format!("{name}=={version}")),
         SourceForm::Repository(url) => format!("\"{name} @ git+{url}\""),
         SourceForm::Archive(place) => place.clone(),
         SourceForm::Folder(path) => path.clone(),

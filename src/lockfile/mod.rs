@@ -20,6 +20,7 @@ pub mod foreign;
 pub mod inputs;
 pub mod keys;
 pub(crate) mod markers;
+mod raw;
 mod read;
 mod read_error;
 mod settings;

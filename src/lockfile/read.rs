@@ -4,16 +4,14 @@
 //! a SHA-256, with a name that is not theirs, or with a path that leaves the lockfile's folder. Keys that are not
 //! needed, known to PEP 751 or not, are passed over, as the standard allows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
+use super::raw::{RawLockfile, RawPackage, RawTool, RawWheel};
 use super::read_error::{Cause, ParseError, Place, ReadWarning};
 use super::staleness::requirements_digest;
-use super::text::{LOCK_VERSION, SCHEMA, index_path, is_index_path};
+use super::text::{SCHEMA, index_path, is_index_path};
 use super::{LockedPackage, LockedTarget, LockedWheel, Lockfile, Origin, Settings};
-use crate::backend::{Backend, Channel};
+use crate::backend::Channel;
 use crate::digest::{RequirementsDigest, WheelDigest};
 use crate::pep::{MarkerTree, PackageName, Requirement, Version, WheelFilename};
 use crate::requirement;
@@ -26,98 +24,6 @@ pub struct Parsed {
     pub lockfile: Lockfile,
     /// What to tell the user.
     pub warnings: Vec<ReadWarning>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct RawLockfile {
-    pub(super) lock_version: String,
-    pub(super) requires_python: Option<String>,
-    #[serde(default)]
-    pub(super) environments: Vec<String>,
-    #[serde(default)]
-    pub(super) extras: Vec<String>,
-    #[serde(default)]
-    pub(super) dependency_groups: Vec<String>,
-    #[serde(default)]
-    pub(super) default_groups: Vec<String>,
-    #[serde(default)]
-    pub(super) packages: Vec<RawPackage>,
-    #[serde(default)]
-    tool: RawTools,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct RawPackage {
-    pub(super) name: String,
-    pub(super) version: Option<String>,
-    pub(super) marker: Option<String>,
-    pub(super) requires_python: Option<String>,
-    #[serde(default)]
-    dependencies: Vec<RawDependency>,
-    pub(super) wheels: Option<Vec<RawWheel>>,
-    pub(super) sdist: Option<IgnoredAny>,
-    pub(super) vcs: Option<RawSource>,
-    pub(super) directory: Option<RawSource>,
-    /// An archive may be a wheel.
-    pub(super) archive: Option<RawWheel>,
-}
-
-#[derive(Debug, Deserialize)]
-struct RawDependency {
-    name: Option<String>,
-}
-
-/// A repository or a folder.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct RawSource {
-    pub(super) url: Option<String>,
-    pub(super) path: Option<String>,
-    pub(super) requested_revision: Option<String>,
-    pub(super) commit_id: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct RawWheel {
-    pub(super) name: Option<String>,
-    pub(super) url: Option<String>,
-    pub(super) path: Option<String>,
-    pub(super) size: Option<u64>,
-    #[serde(default)]
-    pub(super) hashes: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Deserialize, Default)]
-struct RawTools {
-    flambeau: Option<RawTool>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct RawTool {
-    schema: u32,
-    channel: String,
-    #[serde(default)]
-    requirements: Vec<String>,
-    requirements_digest: Option<String>,
-    #[serde(default)]
-    targets: Vec<RawTarget>,
-    #[serde(flatten)]
-    settings: Settings,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct RawTarget {
-    target: String,
-    python_full_version: String,
-    #[serde(default)]
-    python_boundaries: Vec<String>,
-    #[serde(default)]
-    python_pinned: bool,
-    backend: Backend,
 }
 
 /// Reads the text of a lockfile. `channel` is that of files without `[tool.flambeau]`, which other tools made; they
@@ -145,33 +51,6 @@ pub fn parse(text: &str, channel: &Channel) -> Result<Parsed, ParseError> {
         read_tool(&mut lockfile, tool, &mut warnings)?;
     }
     Ok(Parsed { lockfile, warnings })
-}
-
-impl RawLockfile {
-    /// Reads the text as far as every tool's file has it.
-    pub(super) fn read(text: &str, warnings: &mut Vec<ReadWarning>) -> Result<Self, ParseError> {
-        let raw: Self = toml::from_str(text)?;
-        check_version(&raw.lock_version, warnings)?;
-        Ok(raw)
-    }
-
-    /// Whether flambeau wrote it, and says for which targets.
-    pub(super) fn is_ours(&self) -> bool {
-        self.tool.flambeau.as_ref().is_some_and(|tool| !tool.targets.is_empty())
-    }
-}
-
-fn check_version(version: &str, warnings: &mut Vec<ReadWarning>) -> Result<(), ParseError> {
-    if version == LOCK_VERSION {
-        return Ok(());
-    }
-    let minor = version.strip_prefix("1.").map(str::parse::<u32>);
-    if let Some(Ok(_)) = minor {
-        warnings.push(ReadWarning::NewerMinor(version.to_owned()));
-        Ok(())
-    } else {
-        Err(ParseError::LockVersion(version.to_owned()))
-    }
 }
 
 /// The comment lines before anything else, without blank lines around them.
@@ -273,10 +152,8 @@ fn kind(raw: &RawPackage) -> &'static str {
         "a directory"
     } else if raw.archive.is_some() {
         "an archive"
-    } else if raw.sdist.is_some() {
-        "a source distribution"
     } else {
-        "a name without files"
+        "a source distribution"
     }
 }
 

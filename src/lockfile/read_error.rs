@@ -57,6 +57,33 @@ pub enum ParseError {
         #[source]
         source: Cause,
     },
+    /// A name in another spelling than the normalised one.
+    #[error("{written} is not a normalised name; PEP 751 requires `{name}`")]
+    NotNormalised {
+        /// As written.
+        written: String,
+        /// As it must be.
+        name: PackageName,
+    },
+    /// A package that does not say what is installed for it.
+    #[error("{0} has no wheels and no other source")]
+    NoSource(String),
+    /// A package with sources that exclude each other.
+    #[error("{name} has several sources ({}), of which PEP 751 allows one", keys.join(", "))]
+    Sources {
+        /// The package.
+        name: String,
+        /// The keys that name them.
+        keys: Vec<&'static str>,
+    },
+    /// A file without `hashes`.
+    #[error("{name}: {file} has no hashes, which PEP 751 requires")]
+    NoHash {
+        /// The package.
+        name: PackageName,
+        /// The file, or what it is.
+        file: String,
+    },
     /// A package of another kind than wheels.
     #[error("{name} is locked as {kind}; only packages with wheels can be installed")]
     NotWheels {

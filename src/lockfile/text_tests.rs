@@ -303,10 +303,7 @@ fn what_cannot_be_verified_or_installed_is_refused() {
     let outside = |path: &str| format!("a: {file} has the path `{path}`, where it cannot be");
     let wrong = SHA.replace("e3b0", "0000");
     let cases = [
-        (
-            wheels(&url),
-            format!("a: {file} has no sha256, so it cannot be verified"),
-        ),
+        (wheels(&url), format!("a: {file} has no hashes, which PEP 751 requires")),
         (
             wheels(&format!("{url}, hashes = {{ md5 = \"x\" }}")),
             format!("a: {file} has no sha256, so it cannot be verified"),
@@ -315,7 +312,7 @@ fn what_cannot_be_verified_or_installed_is_refused() {
             wheels(&format!("{url}, hashes = {{ sha256 = \"12\" }}")),
             format!("a: {file}: `12` cannot be used as sha256"),
         ),
-        (wheels(&hashes), "a: wheel 1 has neither url nor path".to_owned()),
+        (wheels(&hashes), "a: a wheel has neither url nor path".to_owned()),
         (
             wheels(&format!("name = \"{file}\", {hashes}")),
             format!("a: {file} has neither url nor path"),
@@ -342,14 +339,14 @@ fn what_cannot_be_verified_or_installed_is_refused() {
         ),
         (
             "version = \"1.0\"".to_owned(),
-            "a is locked as a name without files; only packages with wheels can be installed".to_owned(),
+            "a has no wheels and no other source".to_owned(),
         ),
         (
-            "version = \"1.0\"\nsdist = { url = \"u\", hashes = {} }".to_owned(),
+            "version = \"1.0\"\nsdist = { url = \"u\", hashes = { md5 = \"1\" } }".to_owned(),
             "a is locked as a source distribution; only packages with wheels can be installed".to_owned(),
         ),
         (
-            "vcs = { type = \"git\", commit-id = \"x\" }".to_owned(),
+            "vcs = { type = \"git\", url = \"u\", commit-id = \"x\" }".to_owned(),
             "a is locked as a repository; only packages with wheels can be installed".to_owned(),
         ),
         (
@@ -357,7 +354,7 @@ fn what_cannot_be_verified_or_installed_is_refused() {
             "a is locked as a directory; only packages with wheels can be installed".to_owned(),
         ),
         (
-            "archive = { path = \"x.zip\" }".to_owned(),
+            "archive = { path = \"x.zip\", hashes = { md5 = \"1\" } }".to_owned(),
             "a is locked as an archive; only packages with wheels can be installed".to_owned(),
         ),
         (
@@ -385,6 +382,134 @@ fn what_cannot_be_verified_or_installed_is_refused() {
     }
     assert!(matches!(read("lock-version = 1"), Err(ParseError::Syntax(_))));
     assert!(matches!(read("<html>"), Err(ParseError::Syntax(_))));
+}
+
+/// What PEP 751 requires, each key left out or of another type, whoever wrote the file.
+#[test]
+fn required_keys_are_required() {
+    let whole = "lock-version = \"1.0\"\ncreated-by = \"x\"\npackages = []\n";
+    let foreign = |text: &str| crate::lockfile::foreign::Foreign::read("pylock.toml".as_ref(), text, false);
+    assert!(read(whole).is_ok() && foreign(whole).is_ok());
+    for (text, said) in [
+        (whole.replace("packages = []\n", ""), "missing field `packages`"),
+        (whole.replace("[]", "{}"), "invalid type: map, expected a sequence"),
+        (whole.replace("[]", "[1]"), "invalid type: integer `1`"),
+        (whole.replace("created-by = \"x\"\n", ""), "missing field `created-by`"),
+        (
+            whole.replace("\"x\"", "1"),
+            "invalid type: integer `1`, expected a string",
+        ),
+        (
+            whole.replace("lock-version = \"1.0\"\n", ""),
+            "missing field `lock-version`",
+        ),
+        (whole.replace("\"1.0\"", "1.0"), "invalid type: floating point `1.0`"),
+    ] {
+        for error in [read(&text).err(), foreign(&text).err().and_then(parse_error)] {
+            match error {
+                Some(ParseError::Syntax(error)) => assert!(error.message().contains(said), "{text}{error}"),
+                other => panic!("{text}{other:?}"),
+            }
+        }
+    }
+    // A newer file may have other keys; it is not to be mistaken for a damaged one.
+    let newer = whole.replace("packages = []", "").replace("1.0", "2.0");
+    assert!(matches!(read(&newer), Err(ParseError::LockVersion(_))));
+    let newer = whole.replace("packages = []", "[tool.flambeau]\nschema = 2");
+    assert!(matches!(read(&newer), Err(ParseError::Schema(2))));
+}
+
+fn parse_error(error: crate::lockfile::foreign::ForeignError) -> Option<ParseError> {
+    match error {
+        crate::lockfile::foreign::ForeignError::Pylock(error) => Some(error),
+        _ => None,
+    }
+}
+
+#[test]
+fn required_keys_of_packages_are_required() {
+    let wheel =
+        "wheels = [{ url = \"https://index.example.org/a-1.0-py3-none-any.whl\", hashes = { sha256 = \"0\" } }]";
+    let hashes = "hashes = { md5 = \"0\" }";
+    let several = "a has several sources (directory, wheels), of which PEP 751 allows one";
+    for (body, said) in [
+        (wheel.to_owned(), "missing field `name`"),
+        (format!("name = 1\n{wheel}"), "invalid type: integer `1`"),
+        (
+            format!("name = \"A_b\"\n{wheel}"),
+            "A_b is not a normalised name; PEP 751 requires `a-b`",
+        ),
+        (format!("name = \"-\"\n{wheel}"), "-: `-` cannot be used as name"),
+        ("name = \"a\"".to_owned(), "a has no wheels and no other source"),
+        (
+            "name = \"a\"\nwheels = []".to_owned(),
+            "a has no wheels and no other source",
+        ),
+        ("name = \"a\"\nwheels = {}".to_owned(), "invalid type: map"),
+        (
+            format!("name = \"a\"\n{wheel}\ndirectory = {{ path = \".\" }}"),
+            several,
+        ),
+        ("name = \"a\"\ndirectory = {}".to_owned(), "missing field `path`"),
+        (
+            "name = \"a\"\nvcs = { url = \"u\", commit-id = \"1\" }".to_owned(),
+            "missing field `type`",
+        ),
+        (
+            "name = \"a\"\nvcs = { url = \"u\", type = \"git\" }".to_owned(),
+            "missing field `commit-id`",
+        ),
+        (
+            "name = \"a\"\nvcs = { type = \"git\", commit-id = \"1\" }".to_owned(),
+            "a: the repository has neither url nor path",
+        ),
+        (
+            format!("name = \"a\"\narchive = {{ {hashes} }}"),
+            "a: the archive has neither url nor path",
+        ),
+        (
+            "name = \"a\"\narchive = { path = \"a.zip\" }".to_owned(),
+            "a: a.zip has no hashes",
+        ),
+        (
+            format!("name = \"a\"\nsdist = {{ {hashes} }}"),
+            "a: the sdist has neither url nor path",
+        ),
+        (
+            "name = \"a\"\nsdist = { url = \"u/a-1.zip\", hashes = {} }".to_owned(),
+            "a: a-1.zip has no hashes",
+        ),
+        (
+            "name = \"a\"\nsdist = { url = \"u\", hashes = [] }".to_owned(),
+            "invalid type: sequence",
+        ),
+        (
+            "name = \"a\"\nsdist = { url = \"u\", hashes = { md5 = 1 } }".to_owned(),
+            "invalid type: integer",
+        ),
+        (
+            format!("name = \"a\"\n{wheel}\nattestation-identities = [{{}}]"),
+            "missing field `kind`",
+        ),
+        (
+            format!("name = \"a\"\n{wheel}\ndependencies = [\"b\"]"),
+            "invalid type: string",
+        ),
+    ] {
+        // Also where a marker leaves the package out.
+        for marker in ["", "marker = \"python_version == '2.7'\"\n"] {
+            let text = format!("lock-version = \"1.0\"\ncreated-by = \"x\"\n[[packages]]\n{marker}{body}\n");
+            let foreign = crate::lockfile::foreign::Foreign::read("pylock.toml".as_ref(), &text, false);
+            for error in [read(&text).err(), foreign.err().and_then(parse_error)] {
+                let error = error.unwrap_or_else(|| panic!("{text}"));
+                let text = match &error {
+                    ParseError::Syntax(error) => error.message().to_owned(),
+                    other => other.to_string(),
+                };
+                assert!(text.contains(said), "{body}: {text}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -388,7 +388,7 @@ fn source_code_and_broken_files_say_what_to_do() {
     refused(
         "pylock.toml",
         &package("version = \"1\"\nwheels = [{ url = \"https://example.org/a-1-py3-none-any.whl\", hashes = {} }]"),
-        "a: a-1-py3-none-any.whl has no sha256",
+        "a: a-1-py3-none-any.whl has no hashes",
         "",
     );
     refused(
@@ -415,7 +415,12 @@ fn source_code_and_broken_files_say_what_to_do() {
         "it is a uv.lock of version 7",
         "uv export --format pylock.toml",
     );
-    let mut file = package("version = \"1\"\nwheels = []");
+    for (key, line) in [("packages", "packages = []\n"), ("created-by", "created-by = \"x\"\n")] {
+        let whole = "lock-version = \"1.0\"\ncreated-by = \"x\"\npackages = []\n";
+        let missing = format!("missing field `{key}`");
+        refused("pylock.toml", &whole.replace(line, ""), &missing, "`uv export");
+    }
+    let mut file = package("version = \"1\"\ndirectory = { path = \".\" }");
     file = file.replace("created-by", "requires-python = \"<3.9\"\ncreated-by");
     refused("pylock.toml", &file, "it needs Python <3.9, and this is", "--python");
     let newer = package("")

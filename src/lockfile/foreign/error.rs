@@ -130,8 +130,6 @@ pub enum SourceForm {
     Folder(String),
     /// An archive with sources: where it is.
     Archive(String),
-    /// A name without files.
-    Nothing,
 }
 
 impl fmt::Display for SourceForm {
@@ -141,7 +139,6 @@ impl fmt::Display for SourceForm {
             Self::Repository(url) => write!(formatter, "a repository ({url})"),
             Self::Folder(path) => write!(formatter, "a folder ({path})"),
             Self::Archive(place) => write!(formatter, "a source archive ({place})"),
-            Self::Nothing => formatter.write_str("a name without files"),
         }
     }
 }

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use super::read::{Identity, RawLockfile};
+use super::raw::RawLockfile;
+use super::read::Identity;
 use super::text::{Parsed, index_path, is_index_path, parse};
 use super::{LockedWheel, Origin};
 use crate::backend::Channel;
@@ -143,7 +144,10 @@ impl Form {
             Err(error) if named("toml") || named("lock") => return Err(ForeignError::Toml(Box::new(error))),
             Err(_) => return Ok(Self::Requirements(requirements::read(text, warnings)?)),
         };
-        if table.contains_key("lock-version") {
+        if ["lock-version", "created-by", "packages"]
+            .iter()
+            .any(|key| table.contains_key(*key))
+        {
             let mut said = Vec::new();
             let raw = RawLockfile::read(text, &mut said)?;
             warnings.extend(said.iter().map(ToString::to_string));

@@ -2,7 +2,8 @@
 //!
 //! What a marker leaves out is not looked at any further: a file may hold source code for other environments.
 
-use super::super::read::{RawLockfile, RawPackage, RawSource, RawWheel, identify, last, optional, value};
+use super::super::raw::{RawLockfile, RawPackage, RawWheel};
+use super::super::read::{identify, last, optional, value};
 use super::super::read_error::Place;
 use super::{Asked, Files, ForeignError, Locals, Pinned, SourceForm, unknown};
 use crate::lockfile::text::ParseError;
@@ -105,23 +106,16 @@ fn is_wheel(archive: &RawWheel) -> bool {
 }
 
 fn form(raw: &RawPackage) -> SourceForm {
-    let place = |source: &RawSource| {
-        let place = source.url.as_deref().or(source.path.as_deref()).unwrap_or(".");
-        match source.requested_revision.as_deref().or(source.commit_id.as_deref()) {
-            Some(revision) => format!("{place}@{revision}"),
-            None => place.to_owned(),
-        }
-    };
     if let Some(repository) = &raw.vcs {
-        SourceForm::Repository(place(repository))
+        let place = repository.url.as_deref().or(repository.path.as_deref()).unwrap_or(".");
+        let revision = repository.requested_revision.as_ref().unwrap_or(&repository.commit_id);
+        SourceForm::Repository(format!("{place}@{revision}"))
     } else if let Some(folder) = &raw.directory {
-        SourceForm::Folder(place(folder))
+        SourceForm::Folder(folder.path.clone())
     } else if let Some(archive) = &raw.archive {
         let place = archive.url.as_deref().or(archive.path.as_deref());
         SourceForm::Archive(place.unwrap_or("an unnamed file").to_owned())
-    } else if raw.sdist.is_some() {
-        SourceForm::Sdist
     } else {
-        SourceForm::Nothing
+        SourceForm::Sdist
     }
 }

@@ -14,7 +14,8 @@
 
 use std::str::FromStr as _;
 
-use super::super::read::{Identity, RawWheel, file_of_url, identify, last};
+use super::super::raw::RawWheel;
+use super::super::read::{Identity, file_of_url, identify, last};
 use super::{Asked, Files, ForeignError, LineProblem, Locals, Pinned};
 use crate::digest::WheelDigest;
 use crate::pep::{MarkerTree, Operator, PackageName, Requirement, Version, VersionOrUrl, WheelFilename};

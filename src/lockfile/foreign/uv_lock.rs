@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::super::read::{RawWheel, identify, optional, value};
+use super::super::raw::RawWheel;
+use super::super::read::{identify, optional, value};
 use super::super::read_error::Place;
 use super::{Asked, Files, ForeignError, Locals, Pinned, SourceForm, unknown};
 use crate::lockfile::text::ParseError;

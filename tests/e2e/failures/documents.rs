@@ -14,6 +14,8 @@ fn a_garbled_lockfile_is_refused_and_lock_writes_it_anew() {
     let good = world.read(LOCKFILE);
     for garbled in [
         "lock-version = \"1.0\"\n[[packages\n",
+        &good[..good.find("[[packages]]").expect("packages")],
+        &good.replacen("created-by = \"flambeau\"\n", "", 1),
         "",
         "\u{fffd}\0",
         "{\"json\": true}",
