@@ -14,6 +14,7 @@ use super::lists::Lists;
 use super::{LinkMode, Sync};
 use crate::backend::{Backend, Channel, Preference};
 use crate::fsx::{PathError, read_if_exists};
+use crate::index::NamePattern;
 use crate::pep::VersionSpecifiers;
 use crate::policy::{Cutoff, PreReleases, Versions};
 use crate::requirement;
@@ -163,8 +164,9 @@ pub struct PrivateIndex {
     /// Its root.
     #[serde(deserialize_with = "url")]
     pub url: Url,
-    /// Package names, a trailing `*` standing for any ending.
-    pub packages: Vec<String>,
+    /// Package names, `*` standing for any characters; at least one.
+    #[serde(deserialize_with = "patterns")]
+    pub packages: Vec<NamePattern>,
 }
 
 /// Reads `<project>/pyproject.toml`; an absent file is an empty one.
@@ -234,6 +236,22 @@ where
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
+/// The names that an index claims. One that claims none protects nothing.
+fn patterns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NamePattern>, D::Error> {
+    use serde::de::Error as _;
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    if texts.is_empty() {
+        return Err(D::Error::custom(
+            "`packages` is empty ([]); name the packages that come from this index, e.g. `corp-*`",
+        ));
+    }
+    let read = |text: &String| {
+        text.parse()
+            .map_err(|why| D::Error::custom(format_args!("`packages`: {why}")))
+    };
+    texts.iter().map(read).collect()
+}
+
 /// A URL; what is said of one that is none holds nothing of it, since it may have a password.
 fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -295,6 +313,22 @@ mod tests {
             (
                 "[tool.flambeau]\nresolution = \"lowest\"",
                 "pyproject.toml:2: `lowest` is not understood; expected one of highest, lowest-direct",
+            ),
+            (
+                "[[tool.flambeau.index]]\nname = \"a\"\nurl = \"https://example.org\"\npackages = []",
+                "pyproject.toml:4: `packages` is empty ([])",
+            ),
+            (
+                "[[tool.flambeau.index]]\nname = \"a\"\nurl = \"https://example.org\"\npackages = [\"corp-*\", \"\"]",
+                "pyproject.toml:4: `packages`: `` matches no valid package name; expected a name",
+            ),
+            (
+                "[[tool.flambeau.index]]\nname = \"a\"\nurl = \"https://example.org\"\npackages = [\"-\"]",
+                "pyproject.toml:4: `packages`: `-` matches no valid package name; expected a name",
+            ),
+            (
+                "[[tool.flambeau.index]]\nname = \"a\"\nurl = \"https://example.org\"",
+                "pyproject.toml:1: missing field `packages`",
             ),
             (
                 "[tool.flambeau]\npython-versions = [\"4.1\"]",

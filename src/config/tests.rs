@@ -244,7 +244,7 @@ fn the_project_says_what_it_needs() {
         ),
         (false, false, Some(LinkMode::Copy), Sync::Full)
     );
-    assert_eq!(config.indexes[0].packages, ["corp-*"]);
+    assert_eq!(config.indexes[0].packages, ["corp-*".parse().expect("a pattern")]);
     assert_eq!(
         config.index_url.expect("set").value.as_str(),
         "https://example.org/simple"

@@ -14,7 +14,7 @@ use super::client::{Index, IndexKind};
 use super::links::Links;
 use super::mirror::Mirror;
 use super::store::PageStore;
-use super::{CoreMetadata, Error, IndexFile, MetadataStore, ProjectPage, WholeWheels};
+use super::{CoreMetadata, Error, IndexFile, MetadataStore, NamePattern, ProjectPage, WholeWheels};
 use crate::backend::{Channel, is_family};
 use crate::cache::Cache;
 use crate::digest::WheelDigest;
@@ -30,7 +30,7 @@ pub struct PrivateIndex {
     /// Its base URL, possibly with credentials.
     pub url: Url,
     /// Names and patterns.
-    pub packages: Vec<String>,
+    pub packages: Vec<NamePattern>,
 }
 
 /// What is configured.
@@ -99,7 +99,7 @@ impl fmt::Display for Place {
 struct Claimed {
     name: String,
     index: Index,
-    packages: Vec<String>,
+    packages: Vec<NamePattern>,
 }
 
 /// Every source of wheels, routed by name.
@@ -165,7 +165,7 @@ impl Sources {
         if let Some(channel) = self.channel.as_ref().filter(|_| is_family(name)) {
             return Ok(Route::Index(channel, Place::Channel(channel.url().clone())));
         }
-        let claims = |claimed: &&Claimed| claimed.packages.iter().any(|pattern| matches(pattern, name));
+        let claims = |claimed: &&Claimed| claimed.packages.iter().any(|pattern| pattern.matches(name));
         let claimed: Vec<&Claimed> = self.private.iter().filter(claims).collect();
         match claimed.as_slice() {
             [] => Ok(Route::Package),
@@ -307,38 +307,6 @@ fn merged(found: &ProjectPage, listed: &ProjectPage) -> ProjectPage {
     page.not_wheels.extend(listed.not_wheels.iter().cloned());
     page.skipped.extend(listed.skipped.iter().cloned());
     page
-}
-
-/// Whether a configured name or pattern means `name`. `*` stands for any characters; the rest is compared in
-/// normalised form (lower case, runs of `-`, `_` and `.` as one `-`).
-fn matches(pattern: &str, name: &PackageName) -> bool {
-    let mut normal = String::new();
-    for c in pattern.trim().chars() {
-        match c {
-            '-' | '_' | '.' if normal.ends_with('-') => {}
-            '-' | '_' | '.' => normal.push('-'),
-            c => normal.push(c.to_ascii_lowercase()),
-        }
-    }
-    let name = name.as_str();
-    let mut parts = normal.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
-        return false;
-    };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    true
 }
 
 #[cfg(test)]

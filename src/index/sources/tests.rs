@@ -46,7 +46,9 @@ fn every_name_has_one_place() {
             private: vec![PrivateIndex {
                 name: "corp".to_owned(),
                 url: corp.at("corp/simple/"),
-                packages: vec!["corp-*".to_owned(), "Secret_Sauce".to_owned(), "torch*".to_owned()],
+                packages: ["corp-*", "Secret_Sauce", "torch*"]
+                    .map(|text| text.parse().expect("a pattern"))
+                    .into(),
             }],
             ..options("cpu", Some(&package))
         },
@@ -109,7 +111,7 @@ fn two_claims_of_one_name_are_refused() {
     let private = |name: &str, pattern: &str| PrivateIndex {
         name: name.to_owned(),
         url: url("https://example.org/simple"),
-        packages: vec![pattern.to_owned()],
+        packages: vec![pattern.parse().expect("a pattern")],
     };
     let sources = sources(
         SourcesOptions {
@@ -223,23 +225,4 @@ fn a_mirror_stands_in_for_the_official_hosts_altogether() {
         page.wheels[0].url,
         mirror.at("a/whl/cpu/torch-1%2Bcpu-py3-none-any.whl")
     );
-}
-
-#[test]
-fn patterns_match_whole_normalised_names() {
-    for (pattern, text, expected) in [
-        ("corp-*", "corp-utils", true),
-        ("corp-*", "corp", false),
-        ("Corp_*", "corp.utils", true),
-        ("*", "anything", true),
-        ("*-corp", "a-corp", true),
-        ("*-corp", "a-corp-b", false),
-        ("a*b*c", "a-b-b-c", true),
-        ("a*b*c", "a-c-b", false),
-        ("ab*ba", "aba", false),
-        ("exact", "exact", true),
-        ("exact", "exactly", false),
-    ] {
-        assert_eq!(matches(pattern, &name(text)), expected, "{pattern} {text}");
-    }
 }
