@@ -21,6 +21,7 @@ use crate::fetch;
 use crate::fsx::PathError;
 use crate::http;
 use crate::index;
+use crate::index::pip::PipError;
 use crate::lockfile::SelectError;
 use crate::lockfile::foreign::ForeignError;
 use crate::lockfile::keys::ParseKeysError;
@@ -314,6 +315,10 @@ pub(super) fn network(error: &NetworkError) -> Option<Advice> {
     match error {
         NetworkError::Config(inner) => config(inner),
         NetworkError::Path(inner) => files(inner),
+        NetworkError::Pip(PipError::Read(_) | PipError::Ini { .. }) => Some(advice(
+            Kind::User,
+            ["correct that file, or leave pip's configuration out with PIP_CONFIG_FILE=/dev/null"],
+        )),
         NetworkError::Pip(_) | NetworkError::ChannelUrl { .. } => Some(advice(Kind::User, [])),
     }
 }
@@ -685,6 +690,7 @@ pub(super) fn files(error: &PathError) -> Option<Advice> {
             );
             return Some((Kind::User, vec![hint]));
         }
+        ErrorKind::PermissionDenied if error.action == "read" => "make it readable for this user",
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "choose a folder that you can write to: --store-dir, --cache-dir, --project"
         }

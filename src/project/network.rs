@@ -9,7 +9,7 @@ use url::Url;
 use super::Project;
 use crate::backend::Channel;
 use crate::cache::Cache;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Sourced};
 use crate::fsx::PathError;
 use crate::http::{Http, Options, Proxy};
 use crate::index::pip::{self, PipError, PipSettings, Surroundings, builtin};
@@ -59,31 +59,16 @@ impl Project<'_> {
     /// else names one, and never where the network may not be used.
     pub fn network(&self, channel: &Channel, interpreter: Option<&Interpreter>) -> Result<Network, NetworkError> {
         let config = self.config;
-        let home = self.vars.home();
-        let around = Surroundings {
-            variable: &|name| self.vars.text(name),
-            home: home.as_deref(),
-            etc: Path::new("/etc"),
-            prefix: interpreter.map(|interpreter| interpreter.base_prefix.as_path()),
-        };
-        let settings = PipSettings::read(around)?;
-        let declared: Vec<Url> = config.indexes.iter().map(|index| index.url.clone()).collect();
+        let settings = self.pip_settings(interpreter)?;
         if !config.offline {
-            settings.check_extra(&declared)?;
+            settings.check_extra(&self.declared_indexes())?;
         }
         let cache = self.cache()?;
-        let asked: Vec<pip::Given<String>> = config
-            .index_url
-            .iter()
-            .map(|url| pip::Given {
-                value: url.value.to_string(),
-                origin: url.origin.to_string(),
-            })
-            .collect();
         let package_index = if settings.no_index {
             None
         } else {
-            pip::package_index::<NetworkError>(&asked, around, &settings, || self.builtin_index(&cache, interpreter))?
+            let builtin = || self.builtin_index(&cache, interpreter);
+            pip::package_index::<NetworkError>(&self.asked_indexes(), &settings, builtin)?
         };
         let http = Arc::new(Http::new(self.http_options(&settings)));
         let options = SourcesOptions {
@@ -108,6 +93,36 @@ impl Project<'_> {
         };
         let sources = Sources::new(&http, &cache, options);
         Ok(Network { http, cache, sources })
+    }
+
+    /// Whether wheels of the package index may be others here than those of the index that is built into pip.
+    pub(super) fn replaces_package_index(&self, interpreter: Option<&Interpreter>) -> Result<bool, NetworkError> {
+        let settings = self.pip_settings(interpreter)?;
+        let builtin = || self.builtin_index(&Cache::new(self.config.cache_dir()?), interpreter);
+        let by = pip::replacement(&self.asked_indexes(), &settings, &self.declared_indexes(), builtin)?;
+        Ok(by.is_some())
+    }
+
+    fn pip_settings(&self, interpreter: Option<&Interpreter>) -> Result<PipSettings, PipError> {
+        PipSettings::read(Surroundings {
+            variable: &|name| self.vars.text(name),
+            home: self.vars.home().as_deref(),
+            etc: Path::new("/etc"),
+            prefix: interpreter.map(|interpreter| interpreter.base_prefix.as_path()),
+        })
+    }
+
+    /// The package index that a flag or the project names.
+    fn asked_indexes(&self) -> Vec<pip::Given<String>> {
+        let given = |url: &Sourced<Url>| pip::Given {
+            value: url.value.to_string(),
+            origin: url.origin.to_string(),
+        };
+        self.config.index_url.iter().map(given).collect()
+    }
+
+    fn declared_indexes(&self) -> Vec<Url> {
+        self.config.indexes.iter().map(|index| index.url.clone()).collect()
     }
 
     /// The index that the project gives the channel, if it gives one: the mirror does not apply to it.

@@ -270,7 +270,7 @@ impl Project<'_> {
         }
         if stale.is_empty()
             && !options.locked
-            && let Some(shipped) = self.wanted_shipped(channel)?
+            && let Some(shipped) = self.shipped(channel)?
         {
             return Ok((shipped, Vec::new()));
         }
@@ -288,15 +288,6 @@ impl Project<'_> {
                 Ok((ReadLockfile { unsaved: true, ..read }, resolved.warnings))
             }
         }
-    }
-
-    /// The shipped lockfile of a channel, where it is what the project wants.
-    fn wanted_shipped(&self, channel: &Channel) -> Result<Option<ReadLockfile>, PlanError> {
-        let Some(text) = self.shipped_text(channel) else {
-            return Ok(None);
-        };
-        let read = self.read_shipped(channel, text).map_err(RelockError::from)?;
-        Ok(self.staleness(channel, &read)?.is_empty().then_some(read))
     }
 
     /// What makes a lockfile stale, decided offline.

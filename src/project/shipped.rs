@@ -2,12 +2,15 @@
 //!
 //! They are those of the repository's `lockfiles/` folder, so a `build` in an empty folder needs no resolution and
 //! gives the same keys everywhere. A project gets its own copy, which it may change as it likes.
-//! Refuses: to stand in where an index is replaced (a mirror, another package index): what that one offers may differ,
-//! so it is asked.
+//! Refuses: to stand in where an index is replaced (a mirror, another package index, find-links, a private index for a
+//! name of it): what that one offers may differ, so it is asked.
 
 use super::Project;
-use super::lockfiles::{LockfileError, ReadLockfile};
-use crate::backend::Channel;
+use super::lockfiles::{ReadLockfile, from_bytes};
+use super::plan::PlanError;
+use super::relock::RelockError;
+use crate::backend::{Channel, is_family};
+use crate::lockfile::{LockedPackage, Lockfile};
 
 /// `<name>` of `lockfiles/pylock.<name>.toml`, and the file's text.
 const SHIPPED: [(&str, &str); 4] = [
@@ -17,30 +20,34 @@ const SHIPPED: [(&str, &str); 4] = [
     ("rocm", include_str!("../../lockfiles/pylock.rocm.toml")),
 ];
 
-/// Variables that replace an index.
-const REPLACING: [&str; 3] = ["FLAMBEAU_PYTORCH_MIRROR", "UV_DEFAULT_INDEX", "PIP_INDEX_URL"];
-
 impl Project<'_> {
-    /// The shipped lockfile of a channel, where it is what this project wants.
-    pub(super) fn shipped_text(&self, channel: &Channel) -> Option<&'static str> {
-        let config = self.config;
-        let replaced = config.index_url.is_some()
-            || config.replaced_channel_index(channel).is_some()
-            || REPLACING.iter().any(|name| self.vars.os(name).is_some());
-        if replaced {
-            return None;
+    /// The shipped lockfile of a channel, where it is what this project wants. Asked only where the project has none of
+    /// its own, so it may look at pip's configuration and ask an interpreter.
+    pub(super) fn shipped(&self, channel: &Channel) -> Result<Option<ReadLockfile>, PlanError> {
+        if self.config.channel_index(channel) != channel.canonical_index() {
+            return Ok(None);
         }
         let name = channel.lockfile_name();
-        SHIPPED
-            .iter()
-            .find(|(shipped, _)| *shipped == name)
-            .map(|(_, text)| *text)
+        let Some((_, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name) else {
+            return Ok(None);
+        };
+        let path = self.lockfile_path(channel);
+        let read = from_bytes(path, text.as_bytes().to_vec(), channel).map_err(RelockError::from)?;
+        if self.claims_any(&read.lockfile) || !self.staleness(channel, &read)?.is_empty() {
+            return Ok(None);
+        }
+        let interpreter = self.finder().find(self.request(), &|_| true).ok();
+        let replaced = self.replaces_package_index(interpreter.as_ref());
+        let shipped = ReadLockfile { unsaved: true, ..read };
+        Ok((!replaced.map_err(RelockError::from)?).then_some(shipped))
     }
 
-    /// Reads a shipped text as if it were to be written into this project.
-    pub(super) fn read_shipped(&self, channel: &Channel, text: &str) -> Result<ReadLockfile, LockfileError> {
-        let read = super::lockfiles::from_bytes(self.lockfile_path(channel), text.as_bytes().to_vec(), channel)?;
-        Ok(ReadLockfile { unsaved: true, ..read })
+    /// Whether a private index claims a package that the lockfile has from the package index.
+    fn claims_any(&self, lockfile: &Lockfile) -> bool {
+        let mut patterns = self.config.indexes.iter().flat_map(|index| &index.packages);
+        let of_index = |package: &&LockedPackage| lockfile.channel.is_pip() || !is_family(&package.name);
+        let packages: Vec<&LockedPackage> = lockfile.packages.iter().filter(of_index).collect();
+        patterns.any(|pattern| packages.iter().any(|package| pattern.matches(&package.name)))
     }
 }
 

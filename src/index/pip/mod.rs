@@ -17,8 +17,10 @@ use crate::fsx::{PathError, read_if_exists};
 use crate::http::{Keyring, without_userinfo};
 
 pub mod builtin;
+mod chosen;
 mod ini;
 
+pub use chosen::{PackageIndex, package_index, replacement};
 pub use ini::IniError;
 
 /// What cannot be used.
@@ -96,7 +98,7 @@ pub struct Given<T> {
 /// What pip's variables and files say about networks.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PipSettings {
-    /// `index-url`, possibly with credentials.
+    /// `UV_DEFAULT_INDEX`, else `index-url`; possibly with credentials.
     pub index_url: Option<Given<String>>,
     /// `extra-index-url`.
     pub extra_index_urls: Vec<Given<String>>,
@@ -140,7 +142,8 @@ impl PipSettings {
     /// Reads variables and files.
     pub fn read(around: Surroundings<'_>) -> Result<Self, PipError> {
         let mut files = Vec::new();
-        for path in config_files(around) {
+        // As pip: what cannot even be looked at is not there.
+        for path in config_files(around).into_iter().filter(|path| path.exists()) {
             let Some(bytes) = read_if_exists(&path).map_err(PipError::Read)? else {
                 continue;
             };
@@ -156,7 +159,7 @@ impl PipSettings {
             .find_map(|name| (around.variable)(name).filter(|value| !value.is_empty()));
         let expand = |text: &str| tilde(text, around.home);
         Ok(Self {
-            index_url: layers.one("index-url"),
+            index_url: chosen::of_uv(around).or_else(|| layers.one("index-url")),
             extra_index_urls: layers.many("extra-index-url"),
             no_index: layers.switch("no-index")?,
             find_links: layers.texts("find-links").iter().map(|text| expand(text)).collect(),
@@ -310,74 +313,6 @@ fn tilde(text: &str, home: Option<&Path>) -> String {
     match (text.strip_prefix("~/"), home) {
         (Some(rest), Some(home)) => home.join(rest).display().to_string(),
         _ => text.to_owned(),
-    }
-}
-
-/// The package index and who named it. The URL may hold credentials until an [`super::Index`] takes them out.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PackageIndex {
-    /// Its base URL.
-    pub url: Url,
-    /// Who named it, as messages say it.
-    pub origin: String,
-}
-
-impl std::fmt::Debug for PackageIndex {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("PackageIndex")
-            .field("url", &crate::http::ShownUrl::from(&self.url))
-            .field("origin", &self.origin)
-            .finish()
-    }
-}
-
-/// The package index of this machine: `asked` (the command line's or the project's, strongest first), variables,
-/// pip's files, and last `builtin`, which asks the interpreter's pip and is called only then. `None` where nobody
-/// names one.
-pub fn package_index<E>(
-    asked: &[Given<String>],
-    around: Surroundings<'_>,
-    settings: &PipSettings,
-    builtin: impl FnOnce() -> Result<Option<String>, E>,
-) -> Result<Option<PackageIndex>, E>
-where
-    E: From<PipError>,
-{
-    let uv = (around.variable)("UV_DEFAULT_INDEX")
-        .filter(|value| !value.is_empty())
-        .map(|value| Given {
-            value: unnamed(&value).to_owned(),
-            origin: "UV_DEFAULT_INDEX".to_owned(),
-        });
-    let given = asked.first().cloned().or(uv).or_else(|| settings.index_url.clone());
-    let given = match given {
-        Some(given) => given,
-        None => match builtin()? {
-            Some(value) => Given {
-                value,
-                origin: "the default of this interpreter's pip".to_owned(),
-            },
-            None => return Ok(None),
-        },
-    };
-    let url = Url::parse(given.value.trim())
-        .ok()
-        .filter(|url| matches!(url.scheme(), "https" | "http"));
-    match url {
-        Some(url) => Ok(Some(PackageIndex {
-            url,
-            origin: given.origin,
-        })),
-        None => Err(PipError::Url { origin: given.origin }.into()),
-    }
-}
-
-/// The URL of `name=url`, or the text itself.
-fn unnamed(text: &str) -> &str {
-    match text.split_once('=') {
-        Some((name, url)) if !name.contains([':', '/', '?']) => url,
-        _ => text,
     }
 }
 

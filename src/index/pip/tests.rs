@@ -59,11 +59,7 @@ impl Machine {
             })
             .collect();
         let settings = self.settings()?;
-        let found = self.with(|around| {
-            package_index(&asked, around, &settings, || {
-                Ok::<_, PipError>(builtin.map(str::to_owned))
-            })
-        })?;
+        let found = package_index(&asked, &settings, || Ok::<_, PipError>(builtin.map(str::to_owned)))?;
         Ok(found.map(|index| (index.url.into(), index.origin)))
     }
 
@@ -243,6 +239,76 @@ fn unusable_values_name_who_gave_them_and_hide_what() {
 
 #[test]
 fn names_in_front_of_urls_are_dropped() {
-    assert_eq!(unnamed("corp=https://example.org/?a=b"), "https://example.org/?a=b");
-    assert_eq!(unnamed("https://example.org/?a=b"), "https://example.org/?a=b");
+    assert_eq!(
+        chosen::unnamed("corp=https://example.org/?a=b"),
+        "https://example.org/?a=b"
+    );
+    assert_eq!(chosen::unnamed("https://example.org/?a=b"), "https://example.org/?a=b");
+}
+
+#[test]
+fn whatever_adds_or_replaces_an_index_counts_and_the_built_in_one_does_not() {
+    const BUILTIN: &str = "https://builtin.example.org/simple";
+    let by = |machine: &Machine, asked: Option<&str>| {
+        let asked = asked.map(|value| Given {
+            value: value.to_owned(),
+            origin: "--index-url".to_owned(),
+        });
+        let declared = [Url::parse("https://declared.example.org/simple").expect("a URL")];
+        let settings = machine.settings().expect("sound");
+        let builtin = || Ok::<_, PipError>(Some(BUILTIN.to_owned()));
+        replacement(asked.as_slice(), &settings, &declared, builtin).expect("sound")
+    };
+    assert_eq!(by(&Machine::new(), None), None);
+    let other = "https://other.example.org/simple";
+    for (machine, origin) in [
+        (Machine::new().set("PIP_INDEX_URL", other), "PIP_INDEX_URL"),
+        (Machine::new().set("UV_DEFAULT_INDEX", other), "UV_DEFAULT_INDEX"),
+        (Machine::new().set("PIP_NO_INDEX", "1"), "`no-index`"),
+        (Machine::new().set("PIP_FIND_LINKS", "/wheels"), "`find-links`"),
+        (Machine::new().set("PIP_EXTRA_INDEX_URL", other), "`extra-index-url`"),
+        (
+            Machine::new().file("etc/pip.conf", "[global]\nno-index = yes\n"),
+            "`no-index`",
+        ),
+        (
+            Machine::new().file("home/.config/pip/pip.conf", "[install]\nfind-links = /w\n"),
+            "`find-links`",
+        ),
+        (
+            Machine::new().file("prefix/pip.conf", &format!("[global]\nextra-index-url = {other}\n")),
+            "`extra-index-url`",
+        ),
+        (Machine::new().set("PIP_INDEX_URL", "not a URL"), "PIP_INDEX_URL"),
+        // A login makes it another one: what its owner lets through is not known.
+        (
+            Machine::new().set("PIP_INDEX_URL", "https://me:pw@builtin.example.org/simple"),
+            "PIP_INDEX_URL",
+        ),
+    ] {
+        assert_eq!(by(&machine, None).as_deref(), Some(origin));
+    }
+    for (file, key) in [("etc/pip.conf", "index-url"), ("home/.pip/pip.conf", "index_url")] {
+        let machine = Machine::new().file(file, &format!("[global]\n{key} = {other}\n"));
+        assert_eq!(by(&machine, None), Some(machine.path(file)));
+    }
+    let machine = Machine::new().file("mine.conf", &format!("[global]\nindex-url = {other}\n"));
+    let mine = machine.path("mine.conf");
+    assert_eq!(by(&machine.set("PIP_CONFIG_FILE", &mine), None), Some(mine));
+    assert_eq!(by(&Machine::new(), Some(other)).as_deref(), Some("--index-url"));
+    for same in [
+        BUILTIN,
+        "https://builtin.example.org/simple/",
+        " https://BUILTIN.example.org:443/simple\n",
+    ] {
+        assert_eq!(by(&Machine::new().set("PIP_INDEX_URL", same), None), None, "{same}");
+    }
+    for nothing in [
+        Machine::new().set("PIP_INDEX_URL", ""),
+        Machine::new().set("PIP_NO_INDEX", "0"),
+        Machine::new().set("PIP_EXTRA_INDEX_URL", "https://declared.example.org/simple/"),
+        Machine::new().file("etc/pip.conf", "[global]\ntimeout = 60\n"),
+    ] {
+        assert_eq!(by(&nothing, None), None);
+    }
 }
