@@ -214,7 +214,10 @@ fn relock(error: &RelockError) -> Option<Advice> {
             Kind::User,
             ["name a Python and a platform that it has wheels for: --python, --platform"],
         )),
-        RelockError::NoPython(_) => Some(advice(Kind::User, ["name a Python with --python"])),
+        RelockError::NoPython(_) | RelockError::Excluded { .. } => Some(advice(
+            Kind::User,
+            ["name a Python that it allows with --python, or change `requires-python`"],
+        )),
         RelockError::List(ListError::Unknown { .. }) => Some(advice(
             Kind::User,
             ["name one that is there, or leave them all out with --no-extras"],
@@ -665,6 +668,10 @@ fn interpreters(error: &python::Error) -> Advice {
         python::Error::NotFound { .. } => advice(
             Kind::User,
             ["install such a CPython, or name one with --python (a version or a path)"],
+        ),
+        python::Error::Excluded { .. } => advice(
+            Kind::User,
+            ["choose another Python with --python, or change `requires-python`"],
         ),
         _ => advice(Kind::User, ["name another one with --python (a version or a path)"]),
     }

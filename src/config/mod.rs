@@ -28,7 +28,7 @@ pub use vars::Vars;
 use crate::backend::{Backend, Channel, PYTORCH_INDEX, Preference};
 use crate::pep::VersionSpecifiers;
 use crate::policy::{Cutoff, PreReleases, Versions};
-use crate::python::Request;
+use crate::python::{Request, RequiredPython};
 use crate::target::{Platform, PythonMinor};
 use sources::{channel, lower_stores, min_free, mirror, normal, preference, project_python, python, read_settings};
 
@@ -157,7 +157,7 @@ pub struct Config {
     /// The Python that `[tool.flambeau] python` asks for, whatever is stronger: a patch level there pins the key.
     pub project_python: Option<Request>,
     /// `[project] requires-python`.
-    pub requires_python: Option<VersionSpecifiers>,
+    pub requires_python: Option<RequiredPython>,
     /// What the project needs, as valid PEP 508 text: `[project] dependencies`, then `[tool.flambeau] requirements`;
     /// none where neither exists.
     pub requirements: Option<Vec<String>>,
@@ -259,7 +259,7 @@ impl Config {
                 ours.python.map(|text| (text, key("python"))),
             )?,
             project_python: project_python(&project, project_request, &key("python"))?,
-            requires_python: head.requires_python,
+            requires_python: required_python(head.requires_python, &manifest),
             requirements: both(head.dependencies, ours.requirements),
             constraints: ours.constraints,
             overrides: ours.overrides,
@@ -305,7 +305,7 @@ impl Config {
         let manifest = self.project.join("pyproject.toml");
         let (head, ours, lists) = pyproject::parse(text, &manifest)?.parts(&manifest);
         Ok(Self {
-            requires_python: head.requires_python,
+            requires_python: required_python(head.requires_python, &manifest),
             requirements: both(head.dependencies, ours.requirements),
             lists,
             ..self.clone()
@@ -398,6 +398,13 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// `requires-python`, where it excludes anything.
+fn required_python(specifiers: Option<VersionSpecifiers>, manifest: &Path) -> Option<RequiredPython> {
+    let specifiers = specifiers.filter(|specifiers| !specifiers.is_empty())?;
+    let path = manifest.to_owned();
+    Some(RequiredPython { specifiers, path })
 }
 
 /// The project's requirements from both places; none where neither exists.

@@ -229,7 +229,11 @@ fn the_project_says_what_it_needs() {
         Some(&["torch==2.7.0".to_owned(), "numpy".to_owned()][..])
     );
     assert_eq!(
-        config.requires_python.as_ref().map(ToString::to_string).as_deref(),
+        config
+            .requires_python
+            .as_ref()
+            .map(|required| required.specifiers.to_string())
+            .as_deref(),
         Some(">=3.10")
     );
     assert_eq!(config.editable, [folder.path().to_owned(), folder.path().join("lib")]);

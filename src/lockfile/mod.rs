@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::backend::{Backend, Channel, is_family};
 use crate::digest::WheelDigest;
 use crate::pep::{
-    BuildTag, MarkerTree, PackageName, TagCompatibility, TagPriority, Tags, Version, VersionSpecifiers, WheelFilename,
+    BuildTag, MarkerTree, PackageName, TagCompatibility, TagPriority, Tags, Version, VersionSpecifier,
+    VersionSpecifiers, WheelFilename,
 };
 use crate::requirement;
 use crate::target::{PythonMinor, Target};
@@ -201,6 +202,14 @@ impl Lockfile {
             .iter()
             .filter_map(|text| requirement::parse(text).ok());
         read.filter(requirement::is_direct).map(|found| found.name).collect()
+    }
+
+    /// `>=3.9`: the oldest Python of its targets, which is its `requires-python` where the project has none.
+    #[must_use]
+    pub fn oldest_python(&self) -> Option<VersionSpecifiers> {
+        let minor = self.targets.iter().map(|locked| locked.target.python.minor).min()?;
+        let version = Version::new([3, u64::from(minor)]);
+        Some(VersionSpecifier::greater_than_equal_version(version).into())
     }
 
     /// The entry of `target`, where the file was resolved for it.

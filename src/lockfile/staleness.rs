@@ -1,6 +1,6 @@
 //! Whether a lockfile still answers what is asked, decided offline.
 //!
-//! A lockfile is stale when its requirements, its channel or its targets differ from what is wanted. What the index
+//! A lockfile is stale when its requirements, its channel, its targets or its `requires-python` differ from what is wanted. What the index
 //! offers by now does not matter.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,8 @@ use std::fmt;
 use super::{Lockfile, Settings};
 use crate::backend::Channel;
 use crate::digest::{Hasher, RequirementsDigest};
-use crate::pep::{Requirement, Version, VersionOrUrl};
+use crate::pep::{Requirement, Version, VersionOrUrl, VersionSpecifiers};
+use crate::python::is_same;
 use crate::requirement;
 use crate::target::Target;
 
@@ -102,6 +103,8 @@ pub struct Wanted<'a> {
     pub channel: Option<&'a Channel>,
     /// The targets, in any order; none where the file's own will do.
     pub targets: Option<&'a [Target]>,
+    /// The project's `requires-python`; none where it has none, and then that of the targets counts.
+    pub requires_python: Option<&'a VersionSpecifiers>,
     /// How versions are to be chosen; none where any way will do. What only a resolution tells does not count.
     pub settings: Option<&'a Settings>,
 }
@@ -143,6 +146,24 @@ impl Lockfile {
             let asked: BTreeSet<Target> = targets.iter().copied().collect();
             differences.extend(asked.difference(&locked).copied().map(Difference::TargetMissing));
             differences.extend(locked.difference(&asked).copied().map(Difference::TargetSurplus));
+        }
+        let oldest = self.oldest_python();
+        let (locked, asked) = (
+            self.requires_python.as_ref(),
+            wanted.requires_python.or(oldest.as_ref()),
+        );
+        let same = match (locked, asked) {
+            (Some(locked), Some(asked)) => is_same(locked, asked),
+            // A file that says nothing suits a project that says nothing.
+            _ => wanted.requires_python.is_none(),
+        };
+        if !same {
+            let text = |specifiers: Option<&VersionSpecifiers>| specifiers.map(ToString::to_string).unwrap_or_default();
+            differences.insert(Difference::Setting {
+                key: "requires-python",
+                locked: text(locked),
+                wanted: text(asked),
+            });
         }
         if let Some(settings) = wanted.settings {
             differences.extend(self.settings.differences(settings));
@@ -236,6 +257,7 @@ mod tests {
                 requirements: &requirements,
                 channel: Some(&channel.parse().expect("a channel")),
                 targets: (!targets.is_empty()).then_some(&targets),
+                requires_python: None,
                 settings: None,
             };
             lockfile.staleness(&wanted).iter().map(ToString::to_string).collect()
@@ -282,6 +304,7 @@ mod tests {
                 requirements: &[],
                 channel: None,
                 targets: None,
+                requires_python: None,
                 settings: Some(settings),
             };
             lockfile.staleness(&wanted).iter().map(ToString::to_string).collect()
@@ -306,6 +329,38 @@ mod tests {
                 "`resolution` is highest in it, and lowest-direct is wanted",
             ]
         );
+    }
+
+    #[test]
+    fn another_requires_python_counts() {
+        let mut lockfile = lockfile(&[], &["cp311-linux_x86_64", "cp312-linux_x86_64"]);
+        let said = |lockfile: &Lockfile, wanted: Option<&str>| -> Vec<String> {
+            let specifiers: Option<VersionSpecifiers> = wanted.map(|text| text.parse().expect("specifiers"));
+            let wanted = Wanted {
+                requirements: &[],
+                channel: None,
+                targets: None,
+                requires_python: specifiers.as_ref(),
+                settings: None,
+            };
+            lockfile.staleness(&wanted).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(said(&lockfile, None), [""; 0]);
+        let none = "`requires-python` is none in it, and <3.13, >=3.11 is wanted";
+        assert_eq!(
+            said(&lockfile, Some(">=3.11,<3.13"))[0].replace(">=3.11, <3.13", "<3.13, >=3.11"),
+            none
+        );
+        lockfile.requires_python = lockfile.oldest_python();
+        assert_eq!(said(&lockfile, None), [""; 0]);
+        assert_eq!(said(&lockfile, Some(">=3.11")), [""; 0]);
+        assert_eq!(
+            said(&lockfile, Some("<3.12")),
+            ["`requires-python` is >=3.11 in it, and <3.12 is wanted"]
+        );
+        lockfile.requires_python = "<3.13,>=3.11".parse().ok();
+        assert_eq!(said(&lockfile, Some(">=3.11, <3.13")), [""; 0]);
+        assert_eq!(said(&lockfile, None).len(), 1);
     }
 
     #[test]

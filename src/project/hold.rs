@@ -50,7 +50,10 @@ impl Project<'_> {
             config.requirements,
             config.constraints,
             config.overrides,
-            config.requires_python.as_ref().map(ToString::to_string),
+            config
+                .requires_python
+                .as_ref()
+                .map(|required| required.specifiers.to_string()),
             config.python.as_ref().map(|python| python.value.to_string()),
             config.exclude_newer,
             config.versions,

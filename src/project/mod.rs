@@ -27,6 +27,7 @@ pub mod choice;
 pub mod direct;
 pub mod export;
 pub mod from;
+mod full_versions;
 pub mod graph;
 mod hashing;
 pub mod health;
@@ -85,10 +86,11 @@ impl Project<'_> {
         Profile::new(&self.config.project)
     }
 
-    /// Finds interpreters; their facts are remembered in the cache where there is one.
+    /// Finds interpreters that the project allows; their facts are remembered in the cache where there is one.
     #[must_use]
     pub fn finder(&self) -> Finder {
         let finder = Finder::new(self.vars, self.config.cache_dir().ok());
+        let finder = finder.requiring(self.config.requires_python.clone());
         if self.config.only_looks {
             finder.forgetful()
         } else {

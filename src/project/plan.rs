@@ -13,7 +13,7 @@ use crate::key;
 use crate::lockfile::staleness::{Difference, Wanted};
 use crate::lockfile::{LockedTarget, Lockfile, SelectError, Selected};
 use crate::pep::Version;
-use crate::python::{self, Interpreter, Mismatch, PatchMismatch};
+use crate::python::{self, Interpreter, Mismatch, PatchMismatch, RequiredPython, is_same};
 use crate::target::{Platform, PythonMinor, Target};
 
 /// Why nothing can be planned.
@@ -305,6 +305,11 @@ impl Project<'_> {
             requirements: &requirements,
             channel: Some(channel),
             targets: self.wanted_targets(&existing.lockfile).as_deref(),
+            requires_python: self
+                .config
+                .requires_python
+                .as_ref()
+                .map(|required| &required.specifiers),
             settings: Some(&held.settings),
         });
         for locked in &existing.lockfile.targets {
@@ -386,6 +391,22 @@ impl Project<'_> {
         self.config.python.as_ref().map(|request| &request.value)
     }
 
+    /// The lockfile's own `requires-python`, where it says more than its targets and is not the project's.
+    fn required_by(&self, lockfile: &ReadLockfile) -> Option<RequiredPython> {
+        let own = lockfile.lockfile.requires_python.as_ref()?;
+        let oldest = lockfile.lockfile.oldest_python();
+        let of_project = self
+            .config
+            .requires_python
+            .as_ref()
+            .map(|required| &required.specifiers);
+        let known = oldest.iter().chain(of_project).any(|known| is_same(own, known));
+        (!known).then(|| RequiredPython {
+            specifiers: own.clone(),
+            path: lockfile.path.clone(),
+        })
+    }
+
     /// The target that the interpreter of this machine gets from a lockfile.
     pub fn locked_for_this_machine(&self, lockfile: &ReadLockfile) -> Result<LockedTarget, PlanError> {
         locked_for(lockfile, &self.interpreter(lockfile)?)
@@ -393,7 +414,8 @@ impl Project<'_> {
 
     pub(super) fn interpreter(&self, lockfile: &ReadLockfile) -> Result<Interpreter, PlanError> {
         let fits = |interpreter: &Interpreter| target_for(&lockfile.lockfile, interpreter).is_ok();
-        self.finder().find(self.request(), &fits).map_err(|error| match error {
+        let finder = self.finder().requiring(self.required_by(lockfile));
+        finder.find(self.request(), &fits).map_err(|error| match error {
             // Whoever names no version is told which ones would do.
             python::Error::NotFound { wanted: None, .. } => PlanError::NoInterpreter {
                 path: lockfile.path.clone(),

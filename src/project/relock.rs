@@ -19,25 +19,14 @@ use crate::fetch;
 use crate::index::{self, CoreMetadata, IndexFile, Place, ProjectPage};
 use crate::lockfile::text::ReadWarning;
 use crate::lockfile::{Lockfile, Origin, Settings};
-use crate::pep::{ExtraName, GroupName, PackageName, Requirement, Version, VersionSpecifiers};
+use crate::pep::{ExtraName, GroupName, PackageName, Requirement};
 use crate::policy::{Cutoff, PreReleases, Versions};
 use crate::progress::{Event, Reporter};
-use crate::python::Interpreter;
+use crate::python::{Interpreter, RequiredPython};
 use crate::resolve::{
     self, BoxError, MergeError, Merged, PackageSource, Preferences, Resolution, ResolveError, Upgrade, Wanted,
 };
 use crate::target::{Platform, PythonMinor, Target};
-
-/// The full version that markers of a minor version are evaluated with. A fixed table, so that a lockfile does not
-/// depend on the machine that wrote it; hosts on the other side of a marker's boundary are refused with a hint.
-const FULL_VERSIONS: [(u8, &str); 6] = [
-    (9, "3.9.25"),
-    (10, "3.10.19"),
-    (11, "3.11.14"),
-    (12, "3.12.12"),
-    (13, "3.13.9"),
-    (14, "3.14.0"),
-];
 
 /// Why there is no new lockfile.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +70,16 @@ pub enum RelockError {
         targets: String,
     },
     /// The project allows none of the Pythons.
-    #[error("`requires-python = \"{0}\"` allows no CPython 3.9 to 3.13")]
-    NoPython(VersionSpecifiers),
+    #[error("{0} allows no CPython 3.9 to 3.13")]
+    NoPython(RequiredPython),
+    /// The project excludes a Python that somebody names.
+    #[error("Python {python} is asked for, and {required} excludes it")]
+    Excluded {
+        /// As it was asked for.
+        python: String,
+        /// What excludes it.
+        required: RequiredPython,
+    },
     /// An index did not answer.
     #[error("cannot ask for {name}")]
     Index {
@@ -149,22 +146,6 @@ pub struct Relocked {
     pub changed: bool,
     /// What should be said.
     pub warnings: Vec<String>,
-}
-
-/// The full version for a minor version: what the interpreter of this machine has where the table knows nothing.
-pub(super) fn full_version(python: PythonMinor, interpreter: Option<&Interpreter>) -> Version {
-    let known = FULL_VERSIONS
-        .iter()
-        .find(|(minor, _)| *minor == python.minor)
-        .and_then(|(_, full)| full.parse().ok());
-    let own = || {
-        interpreter
-            .filter(|own| own.python.minor == python.minor)
-            .map(|own| own.version.clone())
-    };
-    known
-        .or_else(own)
-        .unwrap_or_else(|| Version::new([3, u64::from(python.minor), 0]))
 }
 
 /// An index as the resolver sees it.
@@ -267,12 +248,12 @@ impl Project<'_> {
             directs: &directs,
         };
         let candidates = self.candidates(channel, request, existing.as_ref(), &asked)?;
-        let wanted = candidates.targets.iter().map(|target| Wanted {
-            target: *target,
-            python_full_version: self
-                .pinned_python(target.python)
-                .unwrap_or_else(|| full_version(target.python, interpreter)),
-            optional: candidates.optional,
+        let wanted = candidates.targets.iter().filter_map(|target| {
+            Some(Wanted {
+                target: *target,
+                python_full_version: self.full_version(target.python, interpreter)?,
+                optional: candidates.optional,
+            })
         });
         let resolve_request = resolve::Request {
             direct: directs.wheels.clone(),
@@ -314,6 +295,9 @@ impl Project<'_> {
         warnings.extend(said(&resolutions.targets, &merged, &directs));
         let mut lockfile = merged.lockfile;
         lockfile.settings.hashed_by_download.extend(directs.hashed);
+        if let Some(required) = &self.config.requires_python {
+            lockfile.requires_python = Some(required.specifiers.clone());
+        }
         for locked in &mut lockfile.targets {
             locked.python_pinned = self.pinned_python(locked.target.python).is_some();
         }
@@ -394,17 +378,4 @@ fn said(resolutions: &[Resolution], merged: &Merged, directs: &Directs) -> Vec<S
 
 fn requirements(texts: &[String]) -> Result<Vec<Requirement>, LockfileError> {
     texts.iter().map(|text| requirement(text)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn full_versions_are_of_their_minor() {
-        for (minor, full) in FULL_VERSIONS {
-            let full: Version = full.parse().expect("a version");
-            assert_eq!(full.release()[..2], [3, u64::from(minor)]);
-        }
-    }
 }

@@ -1,16 +1,18 @@
 //! Which targets a lockfile is for: those that are named, those of the existing file, else the default ones for which
-//! the channel has the PyTorch packages that are asked for.
+//! the channel has the PyTorch packages that are asked for. `requires-python` leaves Pythons out of all of them.
+//! Refuses: a Python that somebody names and `requires-python` excludes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Project;
 use super::direct::Directs;
 use super::network::Network;
-use super::relock::{LockRequest, RelockError, full_version};
+use super::relock::{LockRequest, RelockError};
+use super::{Project, full_versions};
 use crate::backend::{Channel, is_family};
 use crate::index::IndexFile;
 use crate::lockfile::Lockfile;
-use crate::pep::{MarkerTree, Requirement, Version, VersionOrUrl, public_version};
+use crate::pep::{MarkerTree, Requirement, Version, VersionOrUrl, VersionSpecifiers, public_version};
+use crate::python::{Interpreter, Request, is_same};
 use crate::resolve::{Resolution, ResolveError};
 use crate::target::{Machine, Platform, PythonMinor, Target};
 
@@ -101,10 +103,12 @@ impl Project<'_> {
         existing: Option<&Lockfile>,
     ) -> Result<Vec<Target>, RelockError> {
         let (pythons, platforms) = self.named_targets(request);
-        match existing.filter(|existing| pythons.is_empty() && platforms.is_empty() && !existing.targets.is_empty()) {
-            Some(existing) => Ok(tried(existing).into_iter().collect()),
-            None => self.products(&pythons, &platforms, existing),
+        self.check_pythons(&pythons)?;
+        let kept = existing.map(|existing| self.kept(existing)).unwrap_or_default();
+        if pythons.is_empty() && platforms.is_empty() && !kept.is_empty() {
+            return Ok(kept.into_iter().collect());
         }
+        self.products(&pythons, &platforms, (&kept, existing))
     }
 
     /// The targets to lock for.
@@ -118,9 +122,10 @@ impl Project<'_> {
         let (pythons, platforms) = self.named_targets(request);
         let mut targets = self.possible_targets(request, existing)?;
         let default = pythons.is_empty() && platforms.is_empty();
+        let kept = existing.map(|existing| self.kept(existing)).unwrap_or_default();
         if default
             && let Some(existing) = existing
-            && !existing.targets.is_empty()
+            && !kept.is_empty()
         {
             return Ok(Candidates {
                 targets,
@@ -159,25 +164,22 @@ impl Project<'_> {
         &self,
         pythons: &[PythonMinor],
         platforms: &[Platform],
-        existing: Option<&Lockfile>,
+        (kept, existing): (&BTreeSet<Target>, Option<&Lockfile>),
     ) -> Result<Vec<Target>, RelockError> {
-        let locked = existing.map(tried).unwrap_or_default();
         let mut pythons = pythons.to_vec();
         if pythons.is_empty() {
-            pythons = locked.iter().map(|target| target.python).collect();
+            pythons = kept.iter().map(|target| target.python).collect();
         }
         if pythons.is_empty() {
-            let allowed = |python: &PythonMinor| {
-                let specifiers = self.config.requires_python.as_ref();
-                specifiers.is_none_or(|specifiers| specifiers.contains(&full_version(*python, None)))
-            };
-            pythons = PYTHONS.map(PythonMinor::new).into_iter().filter(allowed).collect();
+            let required = self.config.requires_python.as_ref();
+            pythons = default_pythons(required.map(|required| &required.specifiers));
             if let (true, Some(specifiers)) = (pythons.is_empty(), &self.config.requires_python) {
                 return Err(RelockError::NoPython(specifiers.clone()));
             }
         }
         let mut platforms = platforms.to_vec();
         if platforms.is_empty() {
+            let locked = existing.map(tried).unwrap_or_default();
             platforms = locked.iter().map(|target| target.platform).collect();
         }
         if platforms.is_empty() {
@@ -191,6 +193,66 @@ impl Project<'_> {
         });
         Ok(pairs.collect::<BTreeSet<Target>>().into_iter().collect())
     }
+
+    /// The full version that markers are evaluated with: the pinned one, else one that the project allows, if any.
+    pub(super) fn full_version(&self, python: PythonMinor, interpreter: Option<&Interpreter>) -> Option<Version> {
+        let required = self.config.requires_python.as_ref();
+        match self.pinned_python(python) {
+            Some(pinned) => Some(pinned).filter(|pinned| required.is_none_or(|required| required.allows(pinned))),
+            None => full_versions::allowed(python, required.map(|required| &required.specifiers), interpreter),
+        }
+    }
+
+    /// Refuses Pythons that somebody names and the project excludes.
+    fn check_pythons(&self, named: &[PythonMinor]) -> Result<(), RelockError> {
+        let Some(required) = &self.config.requires_python else {
+            return Ok(());
+        };
+        let excluded = named.iter().find(|python| self.full_version(**python, None).is_none());
+        let pinned = match &self.config.project_python {
+            Some(Request::Version { version, .. }) if version.release().len() >= 3 => Some(version),
+            _ => None,
+        };
+        let pinned = pinned
+            .filter(|pinned| !required.allows(pinned))
+            .map(ToString::to_string);
+        match excluded.map(ToString::to_string).or(pinned) {
+            None => Ok(()),
+            Some(python) => Err(RelockError::Excluded {
+                python,
+                required: required.clone(),
+            }),
+        }
+    }
+
+    /// The targets of a lockfile that are tried again: those that the project allows. None where its Pythons are just
+    /// the default ones that another `requires-python` allowed: then the default ones of today's count.
+    fn kept(&self, existing: &Lockfile) -> BTreeSet<Target> {
+        let tried = tried(existing);
+        let required = self
+            .config
+            .requires_python
+            .as_ref()
+            .map(|required| required.specifiers.clone());
+        let (before, now) = (existing.requires_python.as_ref(), required.or(existing.oldest_python()));
+        let changed = before
+            .zip(now.as_ref())
+            .is_some_and(|(before, now)| !is_same(before, now));
+        let pythons: BTreeSet<PythonMinor> = tried.iter().map(|target| target.python).collect();
+        if changed && pythons.into_iter().eq(default_pythons(before)) {
+            return BTreeSet::new();
+        }
+        let allowed = |target: &Target| self.full_version(target.python, None).is_some();
+        tried.into_iter().filter(allowed).collect()
+    }
+}
+
+/// The Pythons to lock for where nobody names any.
+fn default_pythons(required: Option<&VersionSpecifiers>) -> Vec<PythonMinor> {
+    let pythons = PYTHONS.map(PythonMinor::new).into_iter();
+    pythons
+        .filter(|python| full_versions::allowed(*python, required, None).is_some())
+        .collect()
 }
 
 /// The targets of a lockfile, and those that were tried and left out: what did not fit once may fit now.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Error, Interpreter, Request, base, facts};
+use super::{Error, Interpreter, Request, RequiredPython, base, facts};
 use crate::config::Vars;
 use crate::threads;
 
@@ -45,6 +45,7 @@ pub struct Finder {
     pyenv: Option<PathBuf>,
     uv: Option<PathBuf>,
     system: Vec<PathBuf>,
+    required: Vec<RequiredPython>,
 }
 
 impl Finder {
@@ -72,6 +73,7 @@ impl Finder {
                 .map(PathBuf::from)
                 .chain(folders(Path::new("/opt/python")))
                 .collect(),
+            required: Vec::new(),
         }
     }
 
@@ -82,6 +84,13 @@ impl Finder {
             remembers: false,
             ..self
         }
+    }
+
+    /// From now on [`Self::find`] takes only what `required` allows.
+    #[must_use]
+    pub fn requiring(mut self, required: Option<RequiredPython>) -> Self {
+        self.required.extend(required);
+        self
     }
 
     /// Forgets the system's folders, so that a test sees its own interpreters alone.
@@ -123,19 +132,21 @@ impl Finder {
 
     /// The interpreter that `request` means. A path means exactly that; a name the first of that name; a version the
     /// newest patch level of it; a range, or nothing, the newest for which `wanted` holds (the lockfile has wheels
-    /// for it), with the GIL and no pre-release where there is a choice.
+    /// for it), with the GIL and no pre-release where there is a choice. What is excluded is an error where it is asked
+    /// for, and else passed over.
     pub fn find(&self, request: Option<&Request>, wanted: &dyn Fn(&Interpreter) -> bool) -> Result<Interpreter, Error> {
         match request {
-            Some(Request::Path(path)) => return self.at(path),
+            Some(Request::Path(path)) => return self.allowed(self.at(path)?),
             Some(Request::Name(name)) => {
                 let path = self.named(name).ok_or_else(|| self.not_found(request, Vec::new()))?;
-                return self.at(&path);
+                return self.allowed(self.at(&path)?);
             }
             _ => {}
         }
         let check = !matches!(request, Some(Request::Version { .. }));
         let mut passed = Vec::new();
         let mut best: Option<Interpreter> = None;
+        let mut excluded: Option<Error> = None;
         for candidate in self.candidates(request) {
             let why = match self.at(&candidate) {
                 // The system's refusal says nothing about the interpreter.
@@ -157,6 +168,13 @@ impl Finder {
                     )
                 }
                 Ok(found) if found.debug => format!("a debug build of {}", found.version),
+                Ok(found) if self.excluding(&found).is_some() => {
+                    let why = self
+                        .excluding(&found)
+                        .map(|required| format!("{required} excludes {}", found.version));
+                    excluded = excluded.or(self.allowed(found).err());
+                    why.unwrap_or_default()
+                }
                 Ok(found) if check && !wanted(&found) => format!("nothing is locked for Python {}", found.python),
                 Ok(found) => {
                     // Equal ranks keep the earlier place.
@@ -168,7 +186,26 @@ impl Finder {
             };
             passed.push(Passed { path: candidate, why });
         }
-        best.ok_or_else(|| self.not_found(request, passed))
+        match (best, excluded) {
+            (Some(best), _) => Ok(best),
+            (None, Some(excluded)) if !check => Err(excluded),
+            (None, _) => Err(self.not_found(request, passed)),
+        }
+    }
+
+    fn excluding(&self, found: &Interpreter) -> Option<&RequiredPython> {
+        self.required.iter().find(|required| !required.allows(&found.version))
+    }
+
+    fn allowed(&self, found: Interpreter) -> Result<Interpreter, Error> {
+        match self.excluding(&found) {
+            None => Ok(found),
+            Some(required) => Err(Error::Excluded {
+                path: found.path,
+                version: found.version,
+                required: required.clone(),
+            }),
+        }
     }
 
     /// The failure to find something: with what was passed over, or else with all that is here.

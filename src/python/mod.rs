@@ -15,10 +15,12 @@ mod base;
 mod facts;
 mod find;
 mod request;
+mod required;
 
 pub use facts::AskError;
 pub use find::{Finder, Passed};
 pub use request::{ParseRequestError, Request};
+pub use required::{RequiredPython, allows, is_same};
 
 use facts::Facts;
 
@@ -75,6 +77,16 @@ pub enum Error {
         /// Why.
         #[source]
         source: Unsupported,
+    },
+    /// The one that is asked for is excluded.
+    #[error("{} is Python {version}, which {required} excludes", path.display())]
+    Excluded {
+        /// The interpreter.
+        path: PathBuf,
+        /// Its version.
+        version: Version,
+        /// What excludes it.
+        required: RequiredPython,
     },
     /// Nothing fits.
     #[error("found no Python {}{}", wanted.as_deref().unwrap_or("that fits"), find::passed_over(passed))]

@@ -134,6 +134,54 @@ fn the_newest_that_fits_is_taken() {
 }
 
 #[test]
+fn what_requires_python_excludes_is_passed_over_and_refused_where_it_is_named() {
+    let machine = Machine::new();
+    for (path, version) in [
+        ("a/python3.12", "3.12.1"),
+        ("b/python3.12", "3.12.9"),
+        ("b/python3.13", "3.13.0"),
+    ] {
+        machine.python(path, version, "{}");
+    }
+    let finder = |specifiers: &str| {
+        machine.finder(&["a", "b"]).requiring(Some(RequiredPython {
+            specifiers: specifiers.parse().expect("specifiers"),
+            path: "pyproject.toml".into(),
+        }))
+    };
+    for (specifiers, request, expected) in [
+        ("<3.13", "", "b/python3.12 3.12.9"),
+        ("<3.12.5", "", "a/python3.12 3.12.1"),
+        ("<3.12.5", "3.12", "a/python3.12 3.12.1"),
+        ("<3.12.5", ">=3.9", "a/python3.12 3.12.1"),
+        (">=3.13", "", "b/python3.13 3.13.0"),
+    ] {
+        assert_eq!(
+            machine.find(&finder(specifiers), request).as_deref(),
+            Ok(expected),
+            "{specifiers} {request}"
+        );
+    }
+    let excludes = "`requires-python = \"<3.12\"` in pyproject.toml excludes";
+    assert_eq!(
+        machine.find(&finder("<3.12"), "").expect_err("none"),
+        format!(
+            "found no Python that fits; passed over: a/python3.12 ({excludes} 3.12.1), b/python3.13 ({excludes} 3.13.0), \
+             b/python3.12 ({excludes} 3.12.9)"
+        )
+    );
+    for (request, found) in [
+        ("3.13", "b/python3.13 is Python 3.13.0"),
+        ("./a/python3.12", "a/python3.12 is Python 3.12.1"),
+    ] {
+        assert_eq!(
+            machine.find(&finder("<3.12"), request).expect_err("excluded"),
+            format!("{found}, which `requires-python = \"<3.12\"` in pyproject.toml excludes")
+        );
+    }
+}
+
+#[test]
 fn shims_are_not_asked() {
     let machine = Machine::new();
     let shim = "#!/bin/sh\ntouch \"$0.was-asked\"\nexit 127\n";

@@ -139,18 +139,19 @@ pub fn merge(
             wheels: wheels(name, &entry.wheels, hooks, &mut missing_digest)?,
         });
     }
-    let lockfile = Lockfile {
+    let mut lockfile = Lockfile {
         head: String::new(),
         channel,
         requirements,
         targets: targets(&resolutions, hooks)?,
         packages,
-        requires_python: oldest_python(&resolutions),
+        requires_python: None,
         settings: Settings {
             hashed_by_download: missing_digest.clone(),
             ..Settings::default()
         },
     };
+    lockfile.requires_python = lockfile.oldest_python();
     check(&lockfile, &resolutions)?;
     Ok(Merged {
         lockfile,
@@ -250,16 +251,6 @@ fn targets(resolutions: &[&Resolution], hooks: &Hooks<'_>) -> Result<Vec<LockedT
             })
         })
         .collect()
-}
-
-/// `>=3.9`: what PEP 751 wants is the oldest Python of any environment.
-fn oldest_python(resolutions: &[&Resolution]) -> Option<VersionSpecifiers> {
-    let minor = resolutions
-        .iter()
-        .map(|resolution| resolution.target.python.minor)
-        .min()?;
-    let version = Version::new([3, u64::from(minor)]);
-    Some(crate::pep::VersionSpecifier::greater_than_equal_version(version).into())
 }
 
 fn check(lockfile: &Lockfile, resolutions: &[&Resolution]) -> Result<(), MergeError> {

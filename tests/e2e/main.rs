@@ -41,6 +41,7 @@ mod looking;
 mod offline;
 mod overlay;
 mod recovery;
+mod requires_python;
 mod run;
 mod sharing;
 mod shipped;

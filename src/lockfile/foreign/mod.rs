@@ -17,6 +17,7 @@ use super::{LockedWheel, Origin};
 use crate::backend::Channel;
 use crate::digest::WheelDigest;
 use crate::pep::{ExtraName, GroupName, PackageName, Version, VersionSpecifiers};
+use crate::python::allows;
 use crate::target::Target;
 
 mod error;
@@ -115,7 +116,7 @@ impl Foreign {
 
     /// What the file installs for `asked`, in the order of the file.
     pub fn pins(&self, asked: &Asked<'_>) -> Result<Vec<Pinned>, ForeignError> {
-        if let Some(wanted) = self.requires_python()?.filter(|wanted| !wanted.contains(asked.python)) {
+        if let Some(wanted) = self.requires_python()?.filter(|wanted| !allows(wanted, asked.python)) {
             return Err(ForeignError::RequiresPython {
                 package: None,
                 wanted,

@@ -8,6 +8,7 @@ use super::super::read_error::Place;
 use super::{Asked, Files, ForeignError, Locals, Pinned, SourceForm, unknown};
 use crate::lockfile::text::ParseError;
 use crate::pep::{GroupName, MarkerEnvironment, MarkerTree, PackageName, Version, VersionSpecifiers};
+use crate::python::allows;
 
 pub(super) fn requires_python(raw: &RawLockfile) -> Result<Option<VersionSpecifiers>, ForeignError> {
     Ok(optional(
@@ -37,7 +38,7 @@ pub(super) fn pins(raw: &RawLockfile, asked: &Asked<'_>, locals: &Locals) -> Res
         }
         let wanted: Option<VersionSpecifiers> = optional(package.requires_python.as_deref(), place, "requires-python")?;
         let name: PackageName = value(&package.name, place, "name")?;
-        if let Some(wanted) = wanted.filter(|wanted| !wanted.contains(asked.python)) {
+        if let Some(wanted) = wanted.filter(|wanted| !allows(wanted, asked.python)) {
             return Err(ForeignError::RequiresPython {
                 package: Some(name),
                 wanted,

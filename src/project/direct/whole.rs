@@ -10,7 +10,6 @@ use crate::env::tree::TreeError;
 use crate::fetch;
 use crate::fsx::PathContext as _;
 use crate::index::{self, CoreMetadata, IndexFile};
-use crate::project::relock::full_version;
 use crate::target::{PythonMinor, Target};
 use crate::wheel::archive::LocalFile;
 
@@ -44,7 +43,7 @@ impl Look<'_> {
             return Ok(Some((path, size)));
         }
         if !self.network.http.is_offline() {
-            std::fs::remove_file(&path).at("remove", &path)?;
+            self.network.cache.forget(&path)?;
         }
         Ok(None)
     }
@@ -76,8 +75,9 @@ impl Look<'_> {
     fn pythons(&self, file: &IndexFile, metadata: Option<&CoreMetadata>) -> BTreeSet<PythonMinor> {
         let required = metadata.and_then(|metadata| metadata.requires_python.as_ref());
         let gets = |target: &&Target| {
-            let pinned = self.project.pinned_python(target.python);
-            let full = pinned.unwrap_or_else(|| full_version(target.python, None));
+            let Some(full) = self.project.full_version(target.python, None) else {
+                return false;
+            };
             file.filename.is_compatible(&target.tags())
                 && required.is_none_or(|required| required.contains(&full.only_release()))
                 && self.marker.evaluate(&target.markers(&full), &[])

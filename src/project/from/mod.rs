@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 
 use super::Project;
 use super::choice::Chosen;
+use super::full_versions;
 use super::lockfiles::{LockfileError, ReadLockfile};
 use super::network::Network;
 use super::plan::{Plan, PlanError};
-use super::relock::full_version;
 use super::torch_backend;
 use crate::backend::{Backend, Channel};
 use crate::config::Origin as ConfigOrigin;
@@ -122,9 +122,12 @@ impl Project<'_> {
             self.check_channel(&read, Some(&lockfile.channel))?;
             return Ok(read.finish(lockfile));
         }
+        let required = read.foreign.requires_python().map_err(|source| read.error(source))?;
+        // Where the file allows none, reading it says so.
         let python = self
             .pinned_python(target.python)
-            .unwrap_or_else(|| full_version(target.python, None));
+            .or_else(|| full_versions::allowed(target.python, required.as_ref(), None))
+            .unwrap_or_else(|| full_versions::usual(target.python, None));
         let lockfile = self.reduce(&read, from, &[*target], &python, None)?;
         Ok(read.finish(lockfile))
     }
