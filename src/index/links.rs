@@ -25,6 +25,27 @@ enum Location {
     Page(Url),
 }
 
+impl Location {
+    fn of(text: &str) -> Self {
+        match Url::parse(text) {
+            Ok(url) if url.scheme() == "file" => match url.to_file_path() {
+                Ok(path) => Self::Path(path),
+                Err(()) => Self::Path(PathBuf::from(text)),
+            },
+            Ok(url) if matches!(url.scheme(), "http" | "https") => Self::Page(url),
+            _ => Self::Path(PathBuf::from(text)),
+        }
+    }
+}
+
+/// Whether a location may hold a wheel; asks no network.
+pub(super) fn may_hold_wheels(text: &str) -> bool {
+    match Location::of(text) {
+        Location::Page(_) => true,
+        Location::Path(path) => local_rows(&path).map_or(true, |rows| !rows.is_empty()),
+    }
+}
+
 /// The configured locations, in order.
 #[derive(Debug)]
 pub struct Links {
@@ -37,19 +58,12 @@ impl Links {
     /// Reads locations as pip's configuration writes them: paths, `file:` URLs, pages.
     #[must_use]
     pub fn new(locations: &[String], store: PageStore) -> Self {
-        let locations = locations
-            .iter()
-            .map(|text| match Url::parse(text) {
-                Ok(url) if url.scheme() == "file" => match url.to_file_path() {
-                    Ok(path) => Location::Path(path),
-                    Err(()) => Location::Path(PathBuf::from(text)),
-                },
-                Ok(url) if matches!(url.scheme(), "http" | "https") => Location::Page(store.http().adopt(url)),
-                _ => Location::Path(PathBuf::from(text)),
-            })
-            .collect();
+        let adopted = |text: &String| match Location::of(text) {
+            Location::Page(url) => Location::Page(store.http().adopt(url)),
+            path @ Location::Path(_) => path,
+        };
         Self {
-            locations,
+            locations: locations.iter().map(adopted).collect(),
             store,
             memo: Mutex::default(),
         }

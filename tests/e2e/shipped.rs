@@ -81,6 +81,9 @@ fn whatever_pip_s_configuration_says_of_indexes_counts() {
     let index = world.server().index_url();
     let user = world.path("home/.config/pip/pip.conf");
     std::fs::create_dir_all(user.parent().expect("a folder")).expect("writable");
+    for folder in ["tmp", "project"] {
+        std::fs::write(world.path(folder).join("a-1-py3-none-any.whl"), "").expect("writable");
+    }
     let elsewhere = world.path("home/elsewhere.conf");
     for channel in ["cpu", "pip"] {
         assert!(takes_the_shipped_one(&world, channel, OFFLINE), "nothing is configured");

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::{Given, PipError, PipSettings, Surroundings};
 use crate::http::ShownUrl;
+use crate::index::links::may_hold_wheels;
 
 /// The package index and who named it. The URL may hold credentials until an [`super::Index`] takes them out.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,7 +58,7 @@ where
 }
 
 /// What makes other wheels available than the index that is built into the interpreter's pip has, as messages say it:
-/// another address, `find-links`, `no-index`, or an `extra-index-url` that no URL of `declared` accounts for. `builtin`
+/// another address, `find-links` that may hold a wheel, `no-index`, or an `extra-index-url` that no URL of `declared` accounts for. `builtin`
 /// asks the interpreter's pip; it is called only where an address must be compared.
 pub fn replacement<E>(
     asked: &[Given<String>],
@@ -68,7 +69,7 @@ pub fn replacement<E>(
     if settings.no_index {
         return Ok(Some("`no-index`".to_owned()));
     }
-    if !settings.find_links.is_empty() {
+    if settings.find_links.iter().any(|location| may_hold_wheels(location)) {
         return Ok(Some("`find-links`".to_owned()));
     }
     if settings.check_extra(declared).is_err() {

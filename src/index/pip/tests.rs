@@ -261,18 +261,28 @@ fn whatever_adds_or_replaces_an_index_counts_and_the_built_in_one_does_not() {
     };
     assert_eq!(by(&Machine::new(), None), None);
     let other = "https://other.example.org/simple";
+    let wheels = tempfile::tempdir().expect("a folder");
+    let empty = wheels.path().join("empty");
+    std::fs::create_dir(&empty).expect("new");
+    std::fs::write(wheels.path().join("a-1-py3-none-any.whl"), "").expect("written");
     for (machine, origin) in [
         (Machine::new().set("PIP_INDEX_URL", other), "PIP_INDEX_URL"),
         (Machine::new().set("UV_DEFAULT_INDEX", other), "UV_DEFAULT_INDEX"),
         (Machine::new().set("PIP_NO_INDEX", "1"), "`no-index`"),
-        (Machine::new().set("PIP_FIND_LINKS", "/wheels"), "`find-links`"),
+        (
+            Machine::new().set("PIP_FIND_LINKS", wheels.path().display().to_string()),
+            "`find-links`",
+        ),
         (Machine::new().set("PIP_EXTRA_INDEX_URL", other), "`extra-index-url`"),
         (
             Machine::new().file("etc/pip.conf", "[global]\nno-index = yes\n"),
             "`no-index`",
         ),
         (
-            Machine::new().file("home/.config/pip/pip.conf", "[install]\nfind-links = /w\n"),
+            Machine::new().file(
+                "home/.config/pip/pip.conf",
+                "[install]\nfind-links = /none https://example.org/wheels\n",
+            ),
             "`find-links`",
         ),
         (
@@ -306,6 +316,8 @@ fn whatever_adds_or_replaces_an_index_counts_and_the_built_in_one_does_not() {
     for nothing in [
         Machine::new().set("PIP_INDEX_URL", ""),
         Machine::new().set("PIP_NO_INDEX", "0"),
+        // There is nothing that could differ.
+        Machine::new().set("PIP_FIND_LINKS", format!("/does/not/exist {}", empty.display())),
         Machine::new().set("PIP_EXTRA_INDEX_URL", "https://declared.example.org/simple/"),
         Machine::new().file("etc/pip.conf", "[global]\ntimeout = 60\n"),
     ] {
