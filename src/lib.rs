@@ -24,6 +24,7 @@ pub mod cli;
 pub mod collect;
 pub mod config;
 pub mod digest;
+pub mod document;
 pub mod env;
 pub mod error;
 pub mod fetch;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::BundleError;
 use crate::backend::{Backend, Channel};
 use crate::digest::{EnvironmentKey, FileDigest, WheelDigest};
+use crate::document::DocumentError;
 use crate::pep::WheelFilename;
 use crate::relpath::RelPath;
 use crate::target::Target;
@@ -123,9 +124,9 @@ impl Document {
 
     /// Reads a document of `bundle`, the path for messages.
     pub fn parse(bytes: &[u8], bundle: &Path) -> Result<Self, BundleError> {
-        let document = |source| BundleError::Document {
+        let document = |error| BundleError::Document {
             bundle: bundle.to_owned(),
-            source,
+            source: DocumentError::json(bytes, &error),
         };
         // The schema first: what else a newer document holds is not known.
         let Head { schema } = serde_json::from_slice(bytes).map_err(document)?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::digest::FileDigest;
+use crate::document::DocumentError;
 use crate::fsx::PathError;
 use crate::relpath::UnsafePath;
 use crate::store::StoreError;
@@ -29,7 +30,7 @@ pub enum BundleError {
         bundle: PathBuf,
         /// Why.
         #[source]
-        source: serde_json::Error,
+        source: DocumentError,
     },
     /// The document says what cannot be.
     #[error("the bundle {} contradicts itself: {reason}", bundle.display())]

@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 use super::BundleError;
 use super::document::FileEntry;
 use super::read::Source;
+use crate::document::DocumentError;
 use crate::fsx::{self, PathContext as _};
 use crate::pep::PackageName;
 use crate::progress::Reporter;
@@ -40,9 +41,11 @@ impl BundledTree {
             reason,
         };
         let bytes = source.read(&manifest.path, manifest.size, manifest.sha256)?;
-        let read: Manifest = serde_json::from_slice(&bytes).map_err(|error| refuse(error.to_string()))?;
+        let read: Manifest =
+            serde_json::from_slice(&bytes).map_err(|error| refuse(DocumentError::json(&bytes, &error).to_string()))?;
         let fact_bytes = source.read(&facts.path, facts.size, facts.sha256)?;
-        let stated: Facts = serde_json::from_slice(&fact_bytes).map_err(|error| refuse(error.to_string()))?;
+        let stated: Facts = serde_json::from_slice(&fact_bytes)
+            .map_err(|error| refuse(DocumentError::json(&fact_bytes, &error).to_string()))?;
         if (read.schema, stated.schema) != (SCHEMA, SCHEMA) {
             return Err(refuse("it was made by another version of flambeau".to_owned()));
         }

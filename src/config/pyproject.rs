@@ -13,6 +13,7 @@ use url::Url;
 use super::lists::Lists;
 use super::{LinkMode, Sync};
 use crate::backend::{Backend, Channel, Preference};
+use crate::document::DocumentError;
 use crate::fsx::{PathError, read_if_exists};
 use crate::index::NamePattern;
 use crate::pep::VersionSpecifiers;
@@ -30,14 +31,12 @@ pub enum PyprojectError {
     #[error("{} is not UTF-8 text", .0.display())]
     Encoding(PathBuf),
     /// It is no TOML, or a value has the wrong form.
-    #[error("{}:{line}: {message}", path.display())]
+    #[error("{}:{}: {}", path.display(), problem.line(), problem.reason())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong there.
-        message: String,
+        /// What is wrong, and where.
+        problem: DocumentError,
     },
 }
 
@@ -179,13 +178,9 @@ pub(super) fn read(path: &Path) -> Result<Document, PyprojectError> {
 }
 
 pub(super) fn parse(text: &str, path: &Path) -> Result<Document, PyprojectError> {
-    toml::from_str(text).map_err(|error| {
-        let offset = error.span().map_or(0, |span| span.start.min(text.len()));
-        PyprojectError::Syntax {
-            path: path.to_owned(),
-            line: 1 + text[..offset].matches('\n').count(),
-            message: error.message().trim().to_owned(),
-        }
+    toml::from_str(text).map_err(|error| PyprojectError::Syntax {
+        path: path.to_owned(),
+        problem: DocumentError::toml(text, &error),
     })
 }
 
@@ -287,32 +282,32 @@ mod tests {
         let rows = [
             (
                 "[tool.flambeau]\nbakend = \"cpu\"\n",
-                "pyproject.toml:2: unknown field `bakend`, expected one of `backend`, `backends`",
+                "pyproject.toml:2: tool.flambeau.bakend: `bakend` is not a known key; expected one of `backend`, `backends`",
             ),
             ("a = 1\n[x\n", "pyproject.toml:2: "),
             (
                 "\n\n[tool.flambeau]\nbackend = \"vulkan\"",
-                "pyproject.toml:4: `vulkan` is no GPU backend; expected one of Auto, CUDA, ROCm, CPU",
+                "pyproject.toml:4: tool.flambeau.backend: `vulkan` is no GPU backend; expected one of Auto, CUDA, ROCm, CPU",
             ),
             (
                 "[tool.flambeau]\nchannel = \"CU118\"",
-                "pyproject.toml:2: `CU118` cannot name a channel",
+                "pyproject.toml:2: tool.flambeau.channel: `CU118` cannot name a channel",
             ),
             (
                 "[tool.flambeau]\nrequirements = [\n \"torch\",\n \"torch ==== 1\"]",
-                "pyproject.toml:2: `torch ==== 1` is no requirement",
+                "pyproject.toml:2: tool.flambeau.requirements: `torch ==== 1` is no requirement",
             ),
             (
                 "[tool.flambeau.channels.custom]\nbackend = \"auto\"",
-                "pyproject.toml:2: a channel's backend is one of",
+                "pyproject.toml:2: tool.flambeau.channels.custom.backend: a channel's backend is one of",
             ),
             (
                 "[tool.flambeau]\nexclude-newer = 2025-05-01T12:00:00",
-                "pyproject.toml:2: `2025-05-01T12:00:00` is no date",
+                "pyproject.toml:2: tool.flambeau.exclude-newer: `2025-05-01T12:00:00` is no date",
             ),
             (
                 "[tool.flambeau]\nresolution = \"lowest\"",
-                "pyproject.toml:2: `lowest` is not understood; expected one of highest, lowest-direct",
+                "pyproject.toml:2: tool.flambeau.resolution: `lowest` is not understood; expected one of highest, lowest-direct",
             ),
             (
                 "[[tool.flambeau.index]]\nname = \"a\"\nurl = \"https://example.org\"\npackages = []",
@@ -332,7 +327,47 @@ mod tests {
             ),
             (
                 "[tool.flambeau]\npython-versions = [\"4.1\"]",
-                "pyproject.toml:2: `4.1` is no Python minor version",
+                "pyproject.toml:2: tool.flambeau.python-versions: `4.1` is no Python minor version",
+            ),
+            (
+                "[tool.flambeau.channels]\ncu118 = \"https://u:secret@host/\"",
+                "pyproject.toml:2: tool.flambeau.channels.cu118: expected a table, found a string",
+            ),
+            (
+                "[tool.flambeau.channels.cu118]\nindex = \"simple\"",
+                "pyproject.toml:2: tool.flambeau.channels.cu118.index: expected an absolute URL",
+            ),
+            (
+                "[[tool.flambeau.index]]\nname = \"corp\"",
+                "pyproject.toml:1: tool.flambeau.index[0]: `url` is missing",
+            ),
+            (
+                "[tool]\nflambeau = \"cpu\"",
+                "pyproject.toml:2: tool.flambeau: expected a table, found the string \"cpu\"",
+            ),
+            (
+                "[tool.flambeau]\nkeep-wheels = \"no\"",
+                "pyproject.toml:2: tool.flambeau.keep-wheels: expected `true` or `false`, found the string \"no\"",
+            ),
+            (
+                "[tool.flambeau]\nsync = \"later\"",
+                "pyproject.toml:2: tool.flambeau.sync: `later` is not a known value; expected `deferred` or `full`",
+            ),
+            (
+                "[tool.flambeau]\nchannels = { cu118 = { index = 5 } }",
+                "pyproject.toml:2: tool.flambeau.channels.cu118.index: expected a string, found the integer `5`",
+            ),
+            (
+                "[project]\ndependencies = \"torch\"",
+                "pyproject.toml:2: project.dependencies: expected an array, found the string \"torch\"",
+            ),
+            (
+                "[project]\nrequires-python = 3",
+                "pyproject.toml:2: project.requires-python: expected a string, found the integer `3`",
+            ),
+            (
+                "project = 1",
+                "pyproject.toml:1: project: expected a table, found the integer `1`",
             ),
         ];
         for (text, expected) in rows {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::compose::Conflict;
 use crate::backend::{Backend, Channel};
 use crate::digest::{EnvironmentKey, LockfileDigest, TreeDigest};
+use crate::document::DocumentError;
 use crate::fsx::{self, PathError};
 use crate::store::{Shelf, Store};
 use crate::target::Target;
@@ -36,7 +37,7 @@ pub enum StateError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: serde_json::Error,
+        source: DocumentError,
     },
     /// It says something else than the environment was built with.
     #[error("{} was changed: {field} is not what the environment was built with", path.display())]
@@ -129,7 +130,10 @@ impl EnvironmentState {
         let bytes = fsx::read_if_exists(&path)?.ok_or_else(|| StateError::Missing(path.clone()))?;
         let state: Self = match serde_json::from_slice(&bytes) {
             Ok(state) => state,
-            Err(source) => return Err(StateError::Damaged { path, source }),
+            Err(error) => {
+                let source = DocumentError::json(&bytes, &error);
+                return Err(StateError::Damaged { path, source });
+            }
         };
         match state.contradiction(env) {
             Some(field) => Err(StateError::Changed { path, field }),

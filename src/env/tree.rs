@@ -15,6 +15,7 @@ use super::{FORM, Python, admission};
 use crate::bulk;
 use crate::checkpoint;
 use crate::digest::{FileDigest, WheelDigest, hash_reader};
+use crate::document::DocumentError;
 use crate::fsx::{self, PathContext as _, PathError};
 use crate::pep::WheelFilename;
 use crate::progress::{Event, Reporter};
@@ -91,7 +92,7 @@ pub enum TreeError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: serde_json::Error,
+        source: DocumentError,
     },
 }
 
@@ -263,18 +264,18 @@ pub(super) fn refused(file: &str, error: UnpackError) -> TreeError {
 
 fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T, TreeError> {
     let bytes = std::fs::read(path).at("read", path)?;
-    serde_json::from_slice(&bytes).map_err(|source| TreeError::Document {
+    serde_json::from_slice(&bytes).map_err(|error| TreeError::Document {
         path: path.to_owned(),
-        source,
+        source: DocumentError::json(&bytes, &error),
     })
 }
 
 fn write_document(folder: &Path, name: &str, document: &impl Serialize) -> Result<(), TreeError> {
     use std::io::Write as _;
     let path = folder.join(name);
-    let bytes = serde_json::to_vec(document).map_err(|source| TreeError::Document {
+    let bytes = serde_json::to_vec(document).map_err(|error| TreeError::Document {
         path: path.clone(),
-        source,
+        source: DocumentError::json(b"", &error),
     })?;
     let mut file = fsx::create_store_file(&path, false)?;
     file.write_all(&bytes).at("write", &path)?;

@@ -13,6 +13,8 @@ use std::io;
 
 use serde_json::{Map, Value};
 
+use crate::document::DocumentError;
+
 use super::host::{CommandOutcome, Host, shown};
 
 /// A document that is no recording.
@@ -20,7 +22,7 @@ use super::host::{CommandOutcome, Host, shown};
 pub enum ReplayError {
     /// It is no JSON.
     #[error("this is not a recording of a machine")]
-    Form(#[source] serde_json::Error),
+    Form(#[source] DocumentError),
     /// It is JSON of another sort.
     #[error("this is not a recording of a machine: it is JSON, and no object")]
     NoObject,
@@ -102,7 +104,8 @@ impl ReplayHost {
     pub fn parse(document: &[u8]) -> Result<Self, ReplayError> {
         let document = String::from_utf8_lossy(document);
         let document = document.trim_start_matches('\u{feff}');
-        let value: Value = serde_json::from_str(document).map_err(ReplayError::Form)?;
+        let value: Value = serde_json::from_str(document)
+            .map_err(|error| ReplayError::Form(DocumentError::json(document.as_bytes(), &error)))?;
         let Value::Object(document) = value else {
             return Err(ReplayError::NoObject);
         };

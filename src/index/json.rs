@@ -6,6 +6,7 @@ use url::Url;
 
 use super::page::{PageError, Row, check_version};
 use crate::digest::WheelDigest;
+use crate::document::DocumentError;
 
 #[derive(Deserialize)]
 struct Page {
@@ -68,9 +69,9 @@ impl Advertised {
 
 /// The rows of a JSON page that answered from `url`.
 pub(super) fn rows(url: &Url, body: &[u8]) -> Result<Vec<Result<Row, String>>, PageError> {
-    let page: Page = serde_json::from_slice(body).map_err(|source| PageError::Json {
+    let page: Page = serde_json::from_slice(body).map_err(|error| PageError::Json {
         url: url.into(),
-        source,
+        source: DocumentError::json(body, &error),
     })?;
     if let Some(version) = page.meta.api_version {
         check_version(url, &version)?;
@@ -79,7 +80,8 @@ pub(super) fn rows(url: &Url, body: &[u8]) -> Result<Vec<Result<Row, String>>, P
 }
 
 fn row(base: &Url, file: Value) -> Result<Row, String> {
-    let file: File = serde_json::from_value(file).map_err(|error| format!("a row of the page is unsound: {error}"))?;
+    let file: File = serde_json::from_value(file)
+        .map_err(|error| format!("a row of the page is unsound: {}", DocumentError::json(b"", &error)))?;
     let mut row = Row::new(base, &file.url)?;
     if row.file != file.filename {
         return Err(format!("{}: its URL ends in {:?}", file.filename, row.file));

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::{IndexFile, ProjectPage, html, json};
 use crate::digest::WheelDigest;
+use crate::document::DocumentError;
 use crate::http::{ShownUrl, without_userinfo};
 use crate::pep::{PackageName, WheelFilename};
 use crate::wheel::metadata::requires_python;
@@ -44,7 +45,7 @@ pub enum PageError {
         url: ShownUrl,
         /// Why.
         #[source]
-        source: serde_json::Error,
+        source: DocumentError,
     },
 }
 

@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::{Inputs, Pin, SHORT};
 use crate::digest::EnvironmentKey;
+use crate::document::DocumentError;
 use crate::target::{ParseTargetError, Target};
 
 /// The version of the file that is read and written.
@@ -48,7 +49,7 @@ pub struct Keys {
 pub enum ParseKeysError {
     /// Not JSON, or not of the right shape.
     #[error("not a file of environment keys")]
-    Syntax(#[from] serde_json::Error),
+    Syntax(#[source] DocumentError),
     /// A newer form.
     #[error("the file of environment keys has schema {0}; this flambeau reads schema {SCHEMA}")]
     Schema(u32),
@@ -190,11 +191,12 @@ impl Keys {
     /// Reads the text of `keys.json`.
     pub fn parse(text: &str) -> Result<Self, ParseKeysError> {
         // The schema first: what else a newer file holds is not known.
-        let Head { schema } = serde_json::from_str(text)?;
+        let syntax = |error| ParseKeysError::Syntax(DocumentError::json(text.as_bytes(), &error));
+        let Head { schema } = serde_json::from_str(text).map_err(syntax)?;
         if schema != SCHEMA {
             return Err(ParseKeysError::Schema(schema));
         }
-        let document: Document = serde_json::from_str(text)?;
+        let document: Document = serde_json::from_str(text).map_err(syntax)?;
         for target in document.keys.values().flat_map(BTreeMap::keys) {
             target.parse::<Target>()?;
         }

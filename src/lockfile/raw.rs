@@ -12,6 +12,7 @@ use super::read::{file_of_url, last, value};
 use super::read_error::{ParseError, Place, ReadWarning};
 use super::text::{LOCK_VERSION, SCHEMA};
 use crate::backend::Backend;
+use crate::document::DocumentError;
 use crate::pep::PackageName;
 
 #[derive(Debug, Deserialize)]
@@ -125,7 +126,7 @@ pub(super) struct RawTarget {
 impl RawLockfile {
     /// Reads the text as far as every tool's file has it.
     pub(super) fn read(text: &str, warnings: &mut Vec<ReadWarning>) -> Result<Self, ParseError> {
-        let raw: Self = toml::from_str(text).map_err(|error| newer(text).unwrap_or_else(|| error.into()))?;
+        let raw: Self = toml::from_str(text).map_err(|error| newer(text).unwrap_or_else(|| malformed(text, error)))?;
         if let Some(warning) = check_version(&raw.lock_version)? {
             warnings.push(warning);
         }
@@ -137,6 +138,25 @@ impl RawLockfile {
     pub(super) fn is_ours(&self) -> bool {
         self.tool.flambeau.as_ref().is_some_and(|tool| !tool.targets.is_empty())
     }
+}
+
+/// The settings alone, in which an error has its place.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only its errors are looked at")]
+struct SettingsOnly {
+    tool: Option<SettingsTools>,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only its errors are looked at")]
+struct SettingsTools {
+    flambeau: Option<Settings>,
+}
+
+fn malformed(text: &str, error: toml::de::Error) -> ParseError {
+    // What is flattened is read without its place: it is read again by itself.
+    let error = toml::from_str::<SettingsOnly>(text).err().unwrap_or(error);
+    ParseError::Syntax(DocumentError::toml(text, &error))
 }
 
 /// Why the text has another shape, where it says that it follows a version that this program does not know.

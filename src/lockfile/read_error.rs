@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::text::{LOCK_VERSION, SCHEMA};
+use crate::document::DocumentError;
 use crate::pep::{PackageName, Version};
 
 /// Why a value cannot be used.
@@ -37,7 +38,7 @@ impl fmt::Display for ReadWarning {
 pub enum ParseError {
     /// Not TOML, or not of the shape of PEP 751.
     #[error("not a lockfile in the sense of PEP 751")]
-    Syntax(#[from] toml::de::Error),
+    Syntax(#[source] DocumentError),
     /// A major version of the standard that is not known.
     #[error("lock-version is {0}; only 1.x can be read")]
     LockVersion(String),

@@ -391,23 +391,29 @@ fn required_keys_are_required() {
     let foreign = |text: &str| crate::lockfile::foreign::Foreign::read("pylock.toml".as_ref(), text, false);
     assert!(read(whole).is_ok() && foreign(whole).is_ok());
     for (text, said) in [
-        (whole.replace("packages = []\n", ""), "missing field `packages`"),
-        (whole.replace("[]", "{}"), "invalid type: map, expected a sequence"),
-        (whole.replace("[]", "[1]"), "invalid type: integer `1`"),
-        (whole.replace("created-by = \"x\"\n", ""), "missing field `created-by`"),
+        (whole.replace("packages = []\n", ""), "`packages` is missing"),
+        (whole.replace("[]", "{}"), "packages: expected an array, found a table"),
+        (
+            whole.replace("[]", "[1]"),
+            "packages[0]: expected a table, found the integer `1`",
+        ),
+        (whole.replace("created-by = \"x\"\n", ""), "`created-by` is missing"),
         (
             whole.replace("\"x\"", "1"),
-            "invalid type: integer `1`, expected a string",
+            "created-by: expected a string, found the integer `1`",
         ),
         (
             whole.replace("lock-version = \"1.0\"\n", ""),
-            "missing field `lock-version`",
+            "`lock-version` is missing",
         ),
-        (whole.replace("\"1.0\"", "1.0"), "invalid type: floating point `1.0`"),
+        (
+            whole.replace("\"1.0\"", "1.0"),
+            "lock-version: expected a string, found the number `1.0`",
+        ),
     ] {
         for error in [read(&text).err(), foreign(&text).err().and_then(parse_error)] {
             match error {
-                Some(ParseError::Syntax(error)) => assert!(error.message().contains(said), "{text}{error}"),
+                Some(ParseError::Syntax(error)) => assert!(error.reason().contains(said), "{text}{error}"),
                 other => panic!("{text}{other:?}"),
             }
         }
@@ -433,8 +439,8 @@ fn required_keys_of_packages_are_required() {
     let hashes = "hashes = { md5 = \"0\" }";
     let several = "a has several sources (directory, wheels), of which PEP 751 allows one";
     for (body, said) in [
-        (wheel.to_owned(), "missing field `name`"),
-        (format!("name = 1\n{wheel}"), "invalid type: integer `1`"),
+        (wheel.to_owned(), "`name` is missing"),
+        (format!("name = 1\n{wheel}"), "found the integer `1`"),
         (
             format!("name = \"A_b\"\n{wheel}"),
             "A_b is not a normalised name; PEP 751 requires `a-b`",
@@ -445,19 +451,19 @@ fn required_keys_of_packages_are_required() {
             "name = \"a\"\nwheels = []".to_owned(),
             "a has no wheels and no other source",
         ),
-        ("name = \"a\"\nwheels = {}".to_owned(), "invalid type: map"),
+        ("name = \"a\"\nwheels = {}".to_owned(), "found a table"),
         (
             format!("name = \"a\"\n{wheel}\ndirectory = {{ path = \".\" }}"),
             several,
         ),
-        ("name = \"a\"\ndirectory = {}".to_owned(), "missing field `path`"),
+        ("name = \"a\"\ndirectory = {}".to_owned(), "`path` is missing"),
         (
             "name = \"a\"\nvcs = { url = \"u\", commit-id = \"1\" }".to_owned(),
-            "missing field `type`",
+            "`type` is missing",
         ),
         (
             "name = \"a\"\nvcs = { url = \"u\", type = \"git\" }".to_owned(),
-            "missing field `commit-id`",
+            "`commit-id` is missing",
         ),
         (
             "name = \"a\"\nvcs = { type = \"git\", commit-id = \"1\" }".to_owned(),
@@ -481,19 +487,19 @@ fn required_keys_of_packages_are_required() {
         ),
         (
             "name = \"a\"\nsdist = { url = \"u\", hashes = [] }".to_owned(),
-            "invalid type: sequence",
+            "found an array",
         ),
         (
             "name = \"a\"\nsdist = { url = \"u\", hashes = { md5 = 1 } }".to_owned(),
-            "invalid type: integer",
+            "found the integer",
         ),
         (
             format!("name = \"a\"\n{wheel}\nattestation-identities = [{{}}]"),
-            "missing field `kind`",
+            "`kind` is missing",
         ),
         (
             format!("name = \"a\"\n{wheel}\ndependencies = [\"b\"]"),
-            "invalid type: string",
+            "found the string",
         ),
     ] {
         // Also where a marker leaves the package out.
@@ -503,12 +509,45 @@ fn required_keys_of_packages_are_required() {
             for error in [read(&text).err(), foreign.err().and_then(parse_error)] {
                 let error = error.unwrap_or_else(|| panic!("{text}"));
                 let text = match &error {
-                    ParseError::Syntax(error) => error.message().to_owned(),
+                    ParseError::Syntax(error) => error.reason(),
                     other => other.to_string(),
                 };
                 assert!(text.contains(said), "{body}: {text}");
             }
         }
+    }
+}
+
+#[test]
+fn values_of_the_wrong_form_are_named_by_line_and_key() {
+    let head = "lock-version = \"1.0\"\ncreated-by = \"x\"\n";
+    let ours = "packages = []\n[tool.flambeau]\nschema = 1\nchannel = \"cu118\"\n";
+    for (rest, told) in [
+        (
+            "packages = 5",
+            "line 3: packages: expected an array, found the integer `5`",
+        ),
+        (
+            "[[packages]]\nversion = \"1\"",
+            "line 3: packages[0]: `name` is missing",
+        ),
+        (
+            "[[packages]]\nname = \"a\"\n[[packages.wheels]]\nsize = \"1\"",
+            "line 6: packages[0].wheels[0].size: expected a non-negative integer, found the string \"1\"",
+        ),
+        (
+            &format!("{ours}constraints = 5"),
+            "line 7: tool.flambeau.constraints: expected an array, found the integer `5`",
+        ),
+        (&format!("{ours}left-out = [\"x\"]"), "line 7: tool.flambeau.left-out: "),
+        (
+            &format!("{ours}[[tool.flambeau.targets]]\ntarget = 1"),
+            "line 8: tool.flambeau.targets[0].target: expected a string, found the integer `1`",
+        ),
+    ] {
+        let error = read(&format!("{head}{rest}")).expect_err(rest);
+        let cause = std::error::Error::source(&error).expect("a cause").to_string();
+        assert!(cause.starts_with(told), "{rest}\n{cause}");
     }
 }
 

@@ -10,6 +10,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, Value};
 
 use super::Project;
 use super::lockfiles::{DEFAULT_REQUIREMENTS, LockfileError, requirement};
+use crate::document::DocumentError;
 use crate::fsx::{self, PathError};
 use crate::pep::{MarkerTree, PackageName, Requirement};
 use crate::requirement::{self, ReferenceError};
@@ -42,7 +43,7 @@ pub enum ManifestError {
         path: PathBuf,
         /// Why not.
         #[source]
-        source: Box<toml_edit::TomlError>,
+        source: DocumentError,
     },
     /// A project is there already.
     #[error("{} has a [project] table already", .0.display())]
@@ -249,7 +250,7 @@ impl Project<'_> {
 fn document(path: &Path, text: &str) -> Result<DocumentMut, ManifestError> {
     text.parse().map_err(|source| ManifestError::Syntax {
         path: path.to_owned(),
-        source: Box::new(source),
+        source: DocumentError::toml_syntax(text, &source),
     })
 }
 

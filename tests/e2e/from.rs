@@ -417,7 +417,7 @@ fn source_code_and_broken_files_say_what_to_do() {
     );
     for (key, line) in [("packages", "packages = []\n"), ("created-by", "created-by = \"x\"\n")] {
         let whole = "lock-version = \"1.0\"\ncreated-by = \"x\"\npackages = []\n";
-        let missing = format!("missing field `{key}`");
+        let missing = format!("`{key}` is missing");
         refused("pylock.toml", &whole.replace(line, ""), &missing, "`uv export");
     }
     let mut file = package("version = \"1\"\ndirectory = { path = \".\" }");

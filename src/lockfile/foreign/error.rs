@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::document::DocumentError;
 use crate::lockfile::text::ParseError;
 use crate::pep::{PackageName, Version, VersionSpecifiers};
 use crate::target::Target;
@@ -17,9 +18,9 @@ pub enum ForeignError {
         /// What it looks like.
         looks_like: Option<&'static str>,
     },
-    /// Not TOML.
-    #[error("it is not TOML")]
-    Toml(#[source] Box<toml::de::Error>),
+    /// Not TOML, or a value has the wrong form.
+    #[error("its text is not valid")]
+    Toml(#[source] DocumentError),
     /// A PEP 751 lockfile that cannot be used.
     #[error(transparent)]
     Pylock(#[from] ParseError),

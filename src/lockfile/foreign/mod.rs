@@ -16,6 +16,7 @@ use super::text::{Parsed, index_path, is_index_path, parse};
 use super::{LockedWheel, Origin};
 use crate::backend::Channel;
 use crate::digest::WheelDigest;
+use crate::document::DocumentError;
 use crate::pep::{ExtraName, GroupName, PackageName, Version, VersionSpecifiers};
 use crate::python::allows;
 use crate::target::Target;
@@ -142,7 +143,9 @@ impl Form {
         };
         let table: toml::Table = match text.parse() {
             Ok(table) => table,
-            Err(error) if named("toml") || named("lock") => return Err(ForeignError::Toml(Box::new(error))),
+            Err(error) if named("toml") || named("lock") => {
+                return Err(ForeignError::Toml(DocumentError::toml(text, &error)));
+            }
             Err(_) => return Ok(Self::Requirements(requirements::read(text, warnings)?)),
         };
         if ["lock-version", "created-by", "packages"]

@@ -343,7 +343,7 @@ fn an_archive_may_be_a_wheel_and_names_the_version() {
 #[test]
 fn other_files_are_refused_by_name() {
     for (name, text, said) in [
-        ("pylock.toml", "<html>", "it is not TOML"),
+        ("pylock.toml", "<html>", "its text is not valid"),
         (
             "pylock.toml",
             "",

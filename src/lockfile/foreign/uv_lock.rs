@@ -14,6 +14,7 @@ use super::super::raw::RawWheel;
 use super::super::read::{identify, optional, value};
 use super::super::read_error::Place;
 use super::{Asked, Files, ForeignError, Locals, Pinned, SourceForm, unknown};
+use crate::document::DocumentError;
 use crate::lockfile::text::ParseError;
 use crate::pep::{ExtraName, MarkerEnvironment, MarkerTree, PackageName, Version, VersionSpecifiers};
 
@@ -113,7 +114,7 @@ impl UvLock {
         if version != VERSION {
             return Err(ForeignError::UvVersion(version));
         }
-        let lock: Self = toml::from_str(text).map_err(|error| ForeignError::Toml(Box::new(error)))?;
+        let lock: Self = toml::from_str(text).map_err(|error| ForeignError::Toml(DocumentError::toml(text, &error)))?;
         let own = lock.roots().into_iter().map(|position| &lock.packages[position]);
         for root in own.filter(|root| root.source.virtual_.is_none()) {
             warnings.push(format!(

@@ -8,6 +8,7 @@ use crate::backend::is_family;
 use crate::bundle::pages::{PageWheel, pages};
 use crate::bundle::{BundledEnvironment, Content, EPOCH, FileEntry, FileKind, Item, Options, Output, Written, write};
 use crate::digest::{FileDigest, WheelDigest};
+use crate::document::DocumentError;
 use crate::env::tree::{TreeError, tree_name};
 use crate::fsx::{self, PathContext as _};
 use crate::index::read_metadata;
@@ -262,7 +263,10 @@ fn tree_rows(folder: &Path, name: &str) -> Result<Vec<Item>, Error> {
         if manifest.is_none() {
             manifest = serde_json::from_slice::<Manifest>(&bytes)
                 .map(Some)
-                .map_err(|source| TreeError::Document { path, source })?;
+                .map_err(|error| TreeError::Document {
+                    path,
+                    source: DocumentError::json(&bytes, &error),
+                })?;
         }
         let path = RelPath::new(&format!("trees/{name}/{file}"))?;
         items.push(Item::of_bytes(FileKind::Tree, path, bytes));
