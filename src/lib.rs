@@ -28,6 +28,7 @@ pub mod document;
 pub mod env;
 pub mod error;
 pub mod fetch;
+pub mod fit;
 pub mod fsx;
 pub mod gpu;
 pub mod http;

@@ -18,6 +18,7 @@ use crate::env::compose::ComposeError;
 use crate::env::tree::TreeError;
 use crate::error::{Failure, Kind};
 use crate::fetch;
+use crate::fit::Available;
 use crate::fsx::PathError;
 use crate::http;
 use crate::index;
@@ -185,7 +186,7 @@ pub(super) fn plan(error: &PlanError) -> Option<Advice> {
     match error {
         PlanError::Relock(inner) => relock(inner),
         PlanError::Stale { .. } | PlanError::NoTargets { .. } => {
-            Some(advice(Kind::User, ["`flambeau lock` writes it anew"]))
+            Some(advice(Kind::User, ["run `flambeau lock` to update the lockfile"]))
         }
         PlanError::NoLockfile { .. } => Some(advice(
             Kind::User,
@@ -635,7 +636,7 @@ fn merging(error: &MergeError) -> Advice {
 
 fn excluding(why: &Exclusion) -> Advice {
     match why {
-        Exclusion::NoWheel { .. } | Exclusion::RequiresPython(_) => advice(
+        Exclusion::NoWheel(_) | Exclusion::RequiresPython(_) => advice(
             Kind::User,
             ["lock for another Python or platform (--python, --platform), or ask for another version"],
         ),
@@ -658,7 +659,14 @@ fn selecting(error: &SelectError) -> Advice {
         SelectError::UnknownTarget { .. } => {
             advice(Kind::User, ["lock for it: `flambeau lock --python … --platform …`"])
         }
-        SelectError::NoWheel { .. } => advice(Kind::User, ["choose one of these Pythons with --python"]),
+        SelectError::NoWheel {
+            available: Available::Pythons(_),
+            ..
+        } => advice(Kind::User, ["choose one of these Pythons with --python"]),
+        SelectError::NoWheel { .. } => advice(
+            Kind::User,
+            ["run `flambeau lock --python VERSION --platform PLATFORM` to lock for others"],
+        ),
         SelectError::TwoVersions { .. } => advice(Kind::User, ["`flambeau lock` writes it anew"]),
     }
 }

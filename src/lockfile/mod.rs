@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::backend::{Backend, Channel, is_family};
 use crate::digest::WheelDigest;
+use crate::fit::Available;
 use crate::pep::{
     BuildTag, MarkerTree, PackageName, TagCompatibility, TagPriority, Tags, Version, VersionSpecifier,
     VersionSpecifiers, WheelFilename,
 };
 use crate::requirement;
-use crate::target::{PythonMinor, Target};
+use crate::target::Target;
 
 pub mod foreign;
 pub mod inputs;
@@ -122,7 +123,7 @@ pub struct Selected<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
     /// The target is not among those the file was resolved for.
-    #[error("the lockfile has nothing for {target}; it was resolved for {}", list(.have))]
+    #[error("the lockfile has nothing for {target}; {}", resolved_for(.have))]
     UnknownTarget {
         /// The wanted target.
         target: Target,
@@ -130,7 +131,7 @@ pub enum SelectError {
         have: Vec<Target>,
     },
     /// A package has no wheel for the target.
-    #[error("{name} {version} has no wheel for {target}; it has wheels for Python {}", list(.pythons))]
+    #[error("{name} {version} cannot be installed for {target}: it has no wheel for {available}")]
     NoWheel {
         /// The package.
         name: PackageName,
@@ -138,8 +139,8 @@ pub enum SelectError {
         version: Version,
         /// The wanted target.
         target: Target,
-        /// The Pythons of the file's targets for which it has one.
-        pythons: Vec<PythonMinor>,
+        /// The wheels that it has, for Pythons of the file's targets or other tags.
+        available: Available,
     },
     /// Two versions of one package apply.
     #[error("the lockfile pins both {name} {first} and {name} {second} for {target}")]
@@ -168,12 +169,12 @@ pub(crate) fn rank<'a>(filename: &'a WheelFilename, file: &'a str, tags: &Tags) 
 /// What [`rank`] orders wheels by.
 pub(crate) type WheelRank<'a> = (TagPriority, Option<&'a BuildTag>, &'a str);
 
-fn list(items: &[impl ToString]) -> String {
-    if items.is_empty() {
-        "none".to_owned()
-    } else {
-        items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn resolved_for(targets: &[Target]) -> String {
+    if targets.is_empty() {
+        return "it does not say for which targets it was resolved".to_owned();
     }
+    let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    format!("it was resolved for {}", targets.join(", "))
 }
 
 impl Lockfile {
@@ -257,24 +258,13 @@ impl Lockfile {
     }
 
     fn no_wheel(&self, package: &LockedPackage, target: &Target) -> SelectError {
-        let fits = |other: &Target| {
-            let tags = other.tags();
-            package.wheels.iter().any(|wheel| wheel.filename.is_compatible(&tags))
-        };
-        let mut pythons: Vec<PythonMinor> = self
-            .targets
-            .iter()
-            .map(|locked| locked.target)
-            .filter(fits)
-            .map(|other| other.python)
-            .collect();
-        pythons.sort();
-        pythons.dedup();
+        let wheels = package.wheels.iter().map(|wheel| &wheel.filename);
+        let pythons = self.targets.iter().map(|locked| locked.target.python);
         SelectError::NoWheel {
             name: package.name.clone(),
             version: package.version.clone(),
             target: *target,
-            pythons,
+            available: Available::among(wheels, target, pythons),
         }
     }
 }

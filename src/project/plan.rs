@@ -73,7 +73,7 @@ pub enum PlanError {
         source: Box<Mismatch>,
     },
     /// The lockfile was made by another tool, or edited: it does not say for which targets it was resolved.
-    #[error("the lockfile {} names no target", path.display())]
+    #[error("the lockfile {} does not say for which targets it was resolved", path.display())]
     NoTargets {
         /// The lockfile.
         path: std::path::PathBuf,
@@ -413,6 +413,10 @@ impl Project<'_> {
     }
 
     pub(super) fn interpreter(&self, lockfile: &ReadLockfile) -> Result<Interpreter, PlanError> {
+        if lockfile.lockfile.targets.is_empty() {
+            let path = lockfile.path.clone();
+            return Err(PlanError::NoTargets { path });
+        }
         let fits = |interpreter: &Interpreter| target_for(&lockfile.lockfile, interpreter).is_ok();
         let finder = self.finder().requiring(self.required_by(lockfile));
         finder.find(self.request(), &fits).map_err(|error| match error {
@@ -442,9 +446,8 @@ fn no_target(lockfile: &ReadLockfile, interpreter: &Interpreter, mismatch: Optio
             pythons: pythons_of(lockfile),
             source: Box::new(source),
         },
-        None => PlanError::Stale {
+        None => PlanError::NoTargets {
             path: lockfile.path.clone(),
-            differences: Vec::new(),
         },
     }
 }

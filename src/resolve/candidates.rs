@@ -9,10 +9,11 @@ use pubgrub::Ranges;
 
 use super::memo::Catalog;
 use super::versions::is_pin;
+use crate::fit::Available;
 use crate::index::IndexFile;
 use crate::lockfile::rank;
 use crate::pep::{Tags, Version, VersionSpecifiers, public_version};
-use crate::target::{PythonMinor, Target};
+use crate::target::Target;
 
 /// What of a target decides which wheels it can install.
 pub(super) struct Floor {
@@ -45,12 +46,7 @@ pub(super) struct Candidate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exclusion {
     /// No wheel fits its tags.
-    NoWheel {
-        /// The Pythons that have a wheel for the target's platform.
-        pythons: Vec<PythonMinor>,
-        /// The platform tags of its wheels.
-        platforms: Vec<String>,
-    },
+    NoWheel(Available),
     /// Its Python is outside `Requires-Python`.
     RequiresPython(VersionSpecifiers),
     /// It was yanked, and nothing pins it.
@@ -69,18 +65,8 @@ pub enum Exclusion {
 
 impl fmt::Display for Exclusion {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |items: Vec<String>| items.join(", ");
         match self {
-            Self::NoWheel { pythons, .. } if !pythons.is_empty() => write!(
-                formatter,
-                "has no wheel for this Python; there are wheels for Python {}",
-                list(pythons.iter().map(ToString::to_string).collect())
-            ),
-            Self::NoWheel { platforms, .. } => write!(
-                formatter,
-                "has no wheel for this platform; there are wheels for {}",
-                list(platforms.clone())
-            ),
+            Self::NoWheel(available) => write!(formatter, "has no wheel for {available}"),
             Self::RequiresPython(specifiers) => write!(formatter, "requires Python {specifiers}"),
             Self::Yanked(reason) if reason.is_empty() => formatter.write_str("was yanked"),
             Self::Yanked(reason) => write!(formatter, "was yanked ({reason})"),
@@ -203,8 +189,10 @@ impl Candidates {
         let positions = &self.catalog.versions[version];
         let exclusion = match (self.excluded.get(version), self.usable.get(version)) {
             (Some(Refusal::NoWheel), _) => {
-                let wheels = positions.iter().map(|position| &self.catalog.page.wheels[*position]);
-                no_wheel(wheels, floor)
+                let wheels = positions
+                    .iter()
+                    .map(|position| &self.catalog.page.wheels[*position].filename);
+                Exclusion::NoWheel(Available::of(wheels, &floor.target))
             }
             (Some(Refusal::RequiresPython(python)), _) => Exclusion::RequiresPython(python.clone()),
             (Some(Refusal::PreRelease), _) => Exclusion::PreRelease,
@@ -251,25 +239,4 @@ fn examine(catalog: &Catalog, positions: &[usize], floor: &Floor) -> Result<Cand
         wheels: fitting,
         yanked,
     })
-}
-
-fn no_wheel<'a>(wheels: impl Iterator<Item = &'a IndexFile> + Clone, floor: &Floor) -> Exclusion {
-    let known = (7..=20).flat_map(|minor| [false, true].map(|freethreaded| PythonMinor { minor, freethreaded }));
-    let pythons = known
-        .filter(|python| {
-            let tags = Target {
-                python: *python,
-                platform: floor.target.platform,
-            }
-            .tags();
-            wheels.clone().any(|wheel| wheel.filename.is_compatible(&tags))
-        })
-        .collect();
-    let platforms: BTreeSet<String> = wheels
-        .flat_map(|wheel| wheel.filename.platform_tags().iter().map(ToString::to_string))
-        .collect();
-    Exclusion::NoWheel {
-        pythons,
-        platforms: platforms.into_iter().collect(),
-    }
 }
