@@ -21,6 +21,27 @@ pub struct PathError {
     pub source: io::Error,
 }
 
+/// The actions that change nothing: what they need is the right to read.
+const READING: [&str; 9] = [
+    "ask the free space of",
+    "find",
+    "find the overlay",
+    "list",
+    "look at",
+    "make absolute",
+    "open",
+    "read",
+    "read the symlink",
+];
+
+impl PathError {
+    /// Whether it was tried to read, and not to write.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        READING.contains(&self.action)
+    }
+}
+
 /// Adds the path and the action to an I/O error.
 pub trait PathContext<T> {
     /// Names what was tried on which path.
@@ -417,6 +438,72 @@ mod tests {
         std::fs::hard_link(&file, &hard).expect("linked");
         assert!(!write_over(&file, b"x").expect("looked at"), "it has another name");
         assert_eq!((text().as_str(), absent.exists()), ("after!, and more", false));
+    }
+
+    /// A new action has to be sorted into one of the two, since hints depend on it.
+    #[test]
+    fn every_action_is_known_to_read_or_to_write() {
+        const WRITING: [&str; 34] = [
+            "cache",
+            "compress",
+            "create",
+            "create a file in",
+            "create a folder in",
+            "create a symlink in",
+            "create the folder",
+            "create the symlink",
+            "empty",
+            "keep a file in",
+            "link",
+            "lock",
+            "make read-only",
+            "make writable",
+            "move a file to",
+            "move a part to",
+            "move a wheel to",
+            "move aside",
+            "move aside to",
+            "open for writing",
+            "publish",
+            "remove",
+            "replace",
+            "run",
+            "set the mode of",
+            "set the time of",
+            "shorten",
+            "sync",
+            "sync the file system of",
+            "take away",
+            "take the guard",
+            "write",
+            "write to",
+            "write to the folder",
+        ];
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut folders = vec![root];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).expect("a list") {
+                let path = entry.expect("an entry").path();
+                let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if name.ends_with(".rs") && !name.contains("test") {
+                    let text = std::fs::read_to_string(&path).expect("source");
+                    let text = text.split("#[cfg(test)]").next().expect("a part");
+                    let found = [".at(\"", "action: \""]
+                        .iter()
+                        .flat_map(|start| text.split(start).skip(1));
+                    // `.at("…", path)` alone is about a path.
+                    let actions = found
+                        .filter_map(|rest| rest.split_once("\","))
+                        .map(|(action, _)| action);
+                    for action in actions.filter(|action| !action.contains(['"', '\n', '('])) {
+                        let known = READING.contains(&action) || WRITING.contains(&action);
+                        assert!(known, "{}: {action}", path.display());
+                    }
+                }
+            }
+        }
     }
 
     #[test]

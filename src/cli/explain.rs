@@ -11,7 +11,7 @@ use super::explain_from::{direct, export, foreign, from, reference, wheel_of_sou
 use super::explain_wheel::{archive, wheel};
 use crate::bundle::BundleError;
 use crate::collect::CollectError;
-use crate::config::{ConfigError, ListError};
+use crate::config::{AppSettingsError, ConfigError, ListError, PyprojectError};
 use crate::env::build::BuildError;
 use crate::env::bytecode::BytecodeError;
 use crate::env::compose::ComposeError;
@@ -167,10 +167,6 @@ pub(super) fn realise(error: &RealiseError) -> Option<Advice> {
         RealiseError::Network(inner) => network(inner),
         RealiseError::Tree(inner) => tree(inner),
         RealiseError::Build(inner) => build(inner),
-        RealiseError::State { .. } => Some(advice(
-            Kind::Integrity,
-            ["remove that folder and run `flambeau build` again"],
-        )),
         RealiseError::Full { needed, free, .. } => Some((
             Kind::User,
             vec![format!(
@@ -178,7 +174,7 @@ pub(super) fn realise(error: &RealiseError) -> Option<Advice> {
                 human_bytes(needed.saturating_sub(*free).max(1 << 20))
             )],
         )),
-        RealiseError::Fetch(_) => None,
+        RealiseError::State { .. } | RealiseError::Fetch(_) => None,
     }
 }
 
@@ -337,13 +333,13 @@ pub(super) fn lockfile(error: &LockfileError) -> Option<Advice> {
         )),
         LockfileError::Parse { .. } | LockfileError::NotText(_) => Some(advice(
             Kind::User,
-            ["`flambeau lock` writes it anew; version control has the old one"],
+            ["run `flambeau lock` to write it again, or restore it from version control"],
         )),
         LockfileError::Keys {
             source: ParseKeysError::Schema(_),
             ..
         } => Some(advice(Kind::User, ["use the newer flambeau that wrote it"])),
-        LockfileError::Keys { .. } => Some(advice(Kind::User, ["`flambeau lock` writes it anew"])),
+        LockfileError::Keys { .. } => Some(advice(Kind::User, ["run `flambeau lock` to write it again"])),
         LockfileError::Select { .. } => None,
         LockfileError::Requirement {
             source: SyntaxError::Sources(sources),
@@ -375,7 +371,9 @@ fn manifest(error: &ManifestError) -> Option<Advice> {
 
 pub(super) fn config(error: &ConfigError) -> Option<Advice> {
     match error {
-        ConfigError::Read(inner) => files(inner),
+        ConfigError::Read(inner)
+        | ConfigError::Pyproject(PyprojectError::Read(inner))
+        | ConfigError::AppSettings(AppSettingsError::Read(inner)) => files(inner),
         ConfigError::NoHome { flag, variable, .. } => Some((Kind::User, vec![format!("set {flag} or {variable}")])),
         ConfigError::Python { .. } => Some(advice(
             Kind::User,
@@ -400,7 +398,14 @@ pub(super) fn store(error: &StoreError) -> Option<Advice> {
             Kind::User,
             ["let a `flambeau build` of somebody who may write to it bring it up to date"],
         )),
-        StoreError::BadVersion { .. } => Some(advice(Kind::User, ["name a folder of flambeau's own with --store-dir"])),
+        StoreError::BadVersion { is_store: true, .. } => Some(advice(
+            Kind::Integrity,
+            ["run `flambeau verify --all --repair` to check the store and write the file again"],
+        )),
+        StoreError::BadVersion { .. } => Some(advice(
+            Kind::User,
+            ["choose a new or empty folder, or another store, with --store-dir"],
+        )),
         StoreError::Guard { .. } => Some(advice(
             Kind::User,
             ["choose a store that you can write to with --store-dir"],
@@ -456,7 +461,7 @@ pub(super) fn tree(error: &TreeError) -> Option<Advice> {
         } => files(inner),
         TreeError::Digest { .. } => Some(advice(
             Kind::Integrity,
-            ["remove that file; the next build with a network fetches it again"],
+            ["run `flambeau fetch --check` with a network to fetch it again"],
         )),
         TreeError::Refused { .. } => Some(advice(
             Kind::Integrity,
@@ -489,7 +494,7 @@ pub(super) fn tree(error: &TreeError) -> Option<Advice> {
         } => Some(advice(Kind::User, ["choose another Python with --python"])),
         TreeError::Document { .. } | TreeError::NoRecord { .. } => Some(advice(
             Kind::Integrity,
-            ["remove that tree's folder; the next build makes it again"],
+            ["run `flambeau verify --all --repair` to repair it"],
         )),
     }
 }
@@ -667,7 +672,7 @@ fn selecting(error: &SelectError) -> Advice {
             Kind::User,
             ["run `flambeau lock --python VERSION --platform PLATFORM` to lock for others"],
         ),
-        SelectError::TwoVersions { .. } => advice(Kind::User, ["`flambeau lock` writes it anew"]),
+        SelectError::TwoVersions { .. } => advice(Kind::User, ["run `flambeau lock` to update the lockfile"]),
     }
 }
 
@@ -705,7 +710,7 @@ pub(super) fn files(error: &PathError) -> Option<Advice> {
             );
             return Some((Kind::User, vec![hint]));
         }
-        ErrorKind::PermissionDenied if error.action == "read" => "make it readable for this user",
+        ErrorKind::PermissionDenied if error.is_reading() => "make it readable for your user",
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "choose a folder that you can write to: --store-dir, --cache-dir, --project"
         }

@@ -342,11 +342,8 @@ pub fn main() -> ExitCode {
     // What panicked is dropped with the process; only the answer goes on.
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(cli, &vars, &ui)));
     let result = ran.unwrap_or_else(|_| {
-        Err(Failure::new(
-            Kind::Defect,
-            "flambeau came into a state that it should not be able to come into",
-        )
-        .hint("please report this, with the lines above; nothing that was visible has changed"))
+        Err(Failure::new(Kind::Defect, "internal error: this is a bug in flambeau")
+            .hint("report it with the lines above; run `flambeau verify` to check the active environment"))
     });
     let code = match result {
         Ok(code) => code,

@@ -60,6 +60,13 @@ struct Document<'a> {
 pub(super) fn run(args: &VerifyArgs, context: &Context<'_>) -> VerbResult {
     let started = Instant::now();
     let project = context.project();
+    if args.repair
+        && let Some(file) = project.restore_store_version()?
+    {
+        context
+            .ui
+            .warning(&format!("{} was damaged and is written again", file.display()));
+    }
     let scope = if args.all {
         project.whole_scope()?
     } else if args.what.is_empty() {

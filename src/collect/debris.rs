@@ -48,15 +48,22 @@ pub(super) fn files_of(store: &Store, shelf: Shelf, name: &str) -> [PathBuf; 3] 
     ]
 }
 
+/// What nobody works in any more, of `tmp/`.
+pub(super) fn staged(store: &Store, now: &Now) -> Result<Vec<PathBuf>, CollectError> {
+    let mut found = Vec::new();
+    for path in entries(&store.root().join("tmp"))? {
+        if is_debris(&path, now)? {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
 /// Everything of this sort.
 pub(super) fn units(store: &Store, survey: &Survey) -> Result<Vec<Item>, CollectError> {
     let now = Now::read();
-    let mut items = Vec::new();
-    for path in entries(&store.root().join("tmp"))? {
-        if is_debris(&path, &now)? {
-            items.push(Item::new(Kind::Debris, path));
-        }
-    }
+    let debris = staged(store, &now)?.into_iter();
+    let mut items: Vec<Item> = debris.map(|path| Item::new(Kind::Debris, path)).collect();
     let leftover = |path: PathBuf| Item::new(Kind::Leftover, path);
     items.extend(survey.dead_claims.iter().cloned().map(leftover));
     let known: BTreeSet<String> = Shelf::ALL

@@ -119,6 +119,11 @@ impl Options {
     }
 }
 
+/// How many leftovers of killed processes a collection would delete from the store's `tmp/` now.
+pub fn leftovers(store: &Store) -> Result<usize, CollectError> {
+    Ok(debris::staged(store, &crate::store::times::Now::read())?.len())
+}
+
 /// Collects one store and, where there is one, a cache.
 #[derive(Clone, Copy)]
 pub struct Collector<'a> {

@@ -29,7 +29,7 @@ impl Guard {
     pub(super) fn take(path: &Path, mut waiting: impl FnMut(bool) -> bool) -> Result<Option<Self>, PathError> {
         let mut first = true;
         loop {
-            let file = fsx::open_shared_lock(path).at("open", path)?;
+            let file = fsx::open_shared_lock(path).at("open for writing", path)?;
             match file.try_lock() {
                 Ok(()) if is_at(&file, path)? => {
                     return Ok(Some(Self {
@@ -52,7 +52,7 @@ impl Guard {
                         file: None,
                     }));
                 }
-                Err(TryLockError::Error(error)) => return Err(error).at("guard", path),
+                Err(TryLockError::Error(error)) => return Err(error).at("lock", path),
             }
         }
     }

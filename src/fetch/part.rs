@@ -126,7 +126,7 @@ impl Part {
             .read(true)
             .write(true)
             .open(&data)
-            .at("open", &data)?;
+            .at("open for writing", &data)?;
         let length = file.metadata().at("look at", &data)?.len();
         let origin = read_if_exists(&sidecar)?.and_then(|bytes| serde_json::from_slice::<Origin>(&bytes).ok());
         let origin = origin.filter(|origin| !unstated || origin.validator().is_some());
@@ -311,7 +311,7 @@ impl Part {
             .read(true)
             .write(true)
             .open(&self.data)
-            .at("open", &self.data)?;
+            .at("open for writing", &self.data)?;
         std::fs::set_permissions(&kept, Permissions::from_mode(0o444)).at("make read-only", &kept)?;
         self.restart()?;
         Ok(kept)

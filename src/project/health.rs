@@ -4,18 +4,22 @@
 //! or a *failure* (something that is asked for cannot work), each of the last two with what to do.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 use super::Project;
+use super::activate::ActivateError;
+use super::lockfiles::LockfileError;
 use super::network::Network;
+use super::plan::PlanError;
+use crate::amount::human_duration;
 use crate::backend::Channel;
+use crate::collect;
 use crate::fsx;
 use crate::gpu::{Decision, Reason};
 use crate::index::Place;
 use crate::pep::PackageName;
-use crate::store::{Shelf, Trust};
+use crate::store::{Shelf, StoreError, Trust};
 use crate::ui::human_bytes;
 
 mod torch;
@@ -77,8 +81,6 @@ impl Check {
 const LEAST_SPACE: u64 = 1 << 30;
 /// A build for CUDA fetches 3 GB and unpacks 6.
 const GOOD_SPACE: u64 = 10 << 30;
-/// What lies in `tmp/` for longer than this belongs to no build that still runs.
-const OLD_DEBRIS: Duration = Duration::from_hours(24);
 
 /// An error and its causes, in one line.
 fn chain(error: &dyn std::error::Error) -> String {
@@ -145,12 +147,24 @@ impl Project<'_> {
     fn interpreter_health(&self, channel: &Channel) -> Check {
         let name = "interpreter";
         let found = match self.read_lockfile(channel) {
-            Ok(Some(lockfile)) => self.interpreter(&lockfile).map_err(|error| chain(&error)),
+            Ok(Some(lockfile)) => match self.interpreter(&lockfile) {
+                Err(error @ PlanError::NoTargets { .. }) => {
+                    return Check::fail("lockfile", chain(&error), "run `flambeau lock` to update the lockfile");
+                }
+                found => found.map_err(|error| chain(&error)),
+            },
             Ok(None) => {
                 let request = self.config.python.as_ref().map(|request| &request.value);
                 self.finder().find(request, &|_| true).map_err(|error| chain(&error))
             }
-            Err(error) => return Check::fail("lockfile", chain(&error), "`flambeau lock` writes it anew"),
+            Err(error) => {
+                let remedy = match &error {
+                    LockfileError::Path(_) => "make it readable for your user",
+                    newer if newer.is_newer() => "use the newer flambeau that wrote it",
+                    _ => "run `flambeau lock` to write it again",
+                };
+                return Check::fail("lockfile", chain(&error), remedy);
+            }
         };
         match found {
             Ok(found) => Check::ok(name, format!("CPython {} at {}", found.version, found.path.display())),
@@ -236,14 +250,10 @@ impl Project<'_> {
         }
         let (environments, trees) = match (self.environments(), store.names(Shelf::Wheels)) {
             (Ok(environments), Ok(trees)) => (environments, trees),
-            (Err(error), _) => {
-                return Check::fail(
-                    name,
-                    chain(&error),
-                    "use the flambeau that wrote it, or another --store-dir",
-                );
+            (Err(ActivateError::Store(error)), _) | (_, Err(error)) => {
+                return Check::fail(name, chain(&error), store_remedy(&error));
             }
-            (_, Err(error)) => return Check::fail(name, chain(&error), "make the folder readable"),
+            (Err(error), _) => return Check::fail(name, chain(&error), "make the folder readable for your user"),
         };
         let damaged: Vec<&str> = environments
             .iter()
@@ -252,7 +262,7 @@ impl Project<'_> {
             .collect();
         if !damaged.is_empty() {
             let message = format!("the state of {} cannot be read", damaged.join(", "));
-            return Check::fail(name, message, "remove the folder and run `flambeau build` again");
+            return Check::fail(name, message, "run `flambeau verify --all --repair` to repair it");
         }
         let distrusted = |shelf, names: &mut dyn Iterator<Item = &str>| {
             names
@@ -267,7 +277,8 @@ impl Project<'_> {
             trees.len(),
             store.root().display()
         );
-        let debris = old_entries(&store.root().join("tmp"));
+        // Judged as a collection judges them. Where it cannot be told, nothing is there to advise.
+        let debris = collect::leftovers(&store).unwrap_or_default();
         if !writable(store.root()) {
             Check::warn(
                 name,
@@ -279,11 +290,7 @@ impl Project<'_> {
             Check::warn(name, message, "nothing: they are verified before they are used again")
         } else if debris > 0 {
             let message = format!("{message}; {debris} leftovers of builds that were killed");
-            Check::warn(
-                name,
-                message,
-                format!("remove what is old in {}", store.root().join("tmp").display()),
-            )
+            Check::warn(name, message, "run `flambeau gc` to delete them")
         } else {
             Check::ok(name, message)
         }
@@ -328,8 +335,8 @@ impl Project<'_> {
                 name,
                 message,
                 format!(
-                    "ask whoever runs the index, then remove {}/partial/*.bad",
-                    folder.display()
+                    "ask the operator of the index about them; `flambeau gc` deletes them after {}",
+                    human_duration(collect::GRACE)
                 ),
             )
         } else {
@@ -386,6 +393,19 @@ fn reach(network: &Network, name: &'static str, package: &PackageName) -> Option
     })
 }
 
+fn store_remedy(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Newer { .. } | StoreError::Older { .. } => {
+            "use the flambeau that wrote it, or choose another store with --store-dir"
+        }
+        StoreError::BadVersion { is_store: true, .. } => {
+            "run `flambeau verify --all --repair` to check the store and write the file again"
+        }
+        StoreError::Path(_) => "make the folder readable for your user",
+        _ => "choose another store with --store-dir",
+    }
+}
+
 /// The nearest folder on the way to `path` that is there.
 fn existing(path: &Path) -> PathBuf {
     let found = path.ancestors().find(|ancestor| ancestor.is_dir());
@@ -394,15 +414,4 @@ fn existing(path: &Path) -> PathBuf {
 
 fn writable(folder: &Path) -> bool {
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
-}
-
-fn old_entries(folder: &Path) -> usize {
-    let old = |entry: std::io::Result<std::fs::DirEntry>| {
-        let modified = entry.ok()?.metadata().ok()?.modified().ok()?;
-        SystemTime::now()
-            .duration_since(modified)
-            .ok()
-            .filter(|age| *age > OLD_DEBRIS)
-    };
-    std::fs::read_dir(folder).into_iter().flatten().filter_map(old).count()
 }

@@ -92,6 +92,13 @@ impl Project<'_> {
         })
     }
 
+    /// Writes the store's VERSION again where it is garbled and everything else is of this version; the file, where it
+    /// did.
+    pub fn restore_store_version(&self) -> Result<Option<PathBuf>, VerifyingError> {
+        let store = self.store()?;
+        Ok(store.restore_version()?.then(|| store.root().join("VERSION")))
+    }
+
     /// The active environment, which may be one of another store than the configured one.
     pub fn active_scope(&self) -> Result<Scope, VerifyingError> {
         let mut scope = self.scope()?;

@@ -83,6 +83,8 @@ pub enum StoreError {
     BadVersion {
         /// The file.
         path: PathBuf,
+        /// Whether everything beside it is of a store of this version.
+        is_store: bool,
     },
     /// The file system cannot take a guard.
     #[error("cannot take the guard {}", path.display())]

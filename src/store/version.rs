@@ -4,8 +4,8 @@
 //! written to it, under a guard; where it cannot be written (a lower store), it is read as it is from
 //! [`READABLE_FROM`] on. A step may be killed and is then done again, so each must bear that.
 
-use super::{Guard, Store, StoreError};
-use crate::fsx;
+use super::{FOLDERS, Guard, Shelf, Store, StoreError};
+use crate::fsx::{self, PathContext as _};
 
 /// The version of the layout that this program writes.
 pub(super) const VERSION: u32 = 1;
@@ -43,7 +43,37 @@ impl Store {
         let text = std::str::from_utf8(&bytes).ok().map(str::trim);
         match text.and_then(|text| text.parse().ok()).filter(|found| *found > 0) {
             Some(found) => Ok(Some(found)),
-            None => Err(StoreError::BadVersion { path }),
+            None => Err(StoreError::BadVersion {
+                is_store: self.has_this_layout()?,
+                path,
+            }),
+        }
+    }
+
+    /// Whether there is nothing in the folder but what a store of [`VERSION`] has there, all of its shelves included:
+    /// neither somebody else's folder nor a layout to come.
+    fn has_this_layout(&self) -> Result<bool, StoreError> {
+        let root = &self.root;
+        for entry in std::fs::read_dir(root).at("list", root)? {
+            let name = entry.at("list", root)?.file_name();
+            let name = name.to_string_lossy();
+            let is_ours = FOLDERS.contains(&name.as_ref()) || name == "VERSION" || name.starts_with(".flambeau-");
+            if !is_ours {
+                return Ok(false);
+            }
+        }
+        Ok(Shelf::ALL.iter().all(|shelf| root.join(shelf.folder()).is_dir()))
+    }
+
+    /// Writes VERSION again where a crash or a hand garbled it and everything beside it is of this version. Returns
+    /// whether it did; what the objects hold is for the caller to verify.
+    pub fn restore_version(&self) -> Result<bool, StoreError> {
+        match self.version() {
+            Err(StoreError::BadVersion { is_store: true, .. }) => {
+                self.write_version(VERSION)?;
+                Ok(true)
+            }
+            other => other.map(|_| false),
         }
     }
 
@@ -83,7 +113,6 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fsx::PathContext as _;
 
     fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().expect("a folder");
@@ -119,10 +148,35 @@ mod tests {
         for garbage in ["x", "", "0", "-1", "1.5"] {
             std::fs::write(&version, garbage).expect("written");
             assert!(
-                matches!(store.check_version(), Err(StoreError::BadVersion { .. })),
+                matches!(
+                    store.check_version(),
+                    Err(StoreError::BadVersion { is_store: true, .. })
+                ),
                 "{garbage:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_garbled_version_is_restored_where_all_else_is_of_this_layout() {
+        let (_folder, store) = store();
+        let version = store.root().join("VERSION");
+        assert!(!store.restore_version().expect("sound"));
+        std::fs::write(&version, "2.1.0-dev\n").expect("written");
+        let strange = store.root().join("src");
+        std::fs::write(&strange, "").expect("written");
+        for looked in [store.check_version(), store.restore_version().map(|_| ())] {
+            assert!(matches!(looked, Err(StoreError::BadVersion { is_store: false, .. })));
+        }
+        std::fs::remove_file(&strange).expect("removed");
+        assert!(store.restore_version().expect("restored"));
+        assert_eq!(std::fs::read_to_string(&version).expect("a file"), "1\n");
+        std::fs::write(&version, "99\n").expect("written");
+        assert!(matches!(
+            store.restore_version(),
+            Err(StoreError::Newer { .. }) | Ok(false)
+        ));
+        assert_eq!(std::fs::read_to_string(&version).expect("a file"), "99\n");
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod hostile;
 mod indexes;
 #[path = "failures/network.rs"]
 mod network;
+#[path = "failures/remedies.rs"]
+mod remedies;
 #[path = "failures/threads.rs"]
 mod threads;
 

@@ -145,6 +145,7 @@ fn a_folder_that_is_no_store_is_left_alone() {
     let world = &standing.world;
     standing.lock(&["filelock"]);
     fs::write(world.store().join("VERSION"), "somebody else's\n").expect("a writable store");
+    fs::write(world.store().join("Makefile"), "").expect("a writable store");
     let output = world.flambeau(&["build"]);
     standing.assert_refused(output, 1, &["VERSION", "--store-dir"]);
 }
