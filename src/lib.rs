@@ -31,6 +31,7 @@ pub mod fetch;
 pub mod fit;
 pub mod fsx;
 pub mod gpu;
+pub mod html;
 pub mod http;
 pub mod index;
 pub mod key;

@@ -545,6 +545,10 @@ fn fetching(error: &fetch::Error) -> Option<Advice> {
         )),
         fetch::Error::Path(inner) => files(inner),
         fetch::Error::Local { .. } | fetch::Error::Stopped { .. } => Some(advice(Kind::User, [])),
+        fetch::Error::Http {
+            source: http::Error::HtmlPage { .. },
+            ..
+        } => None,
         fetch::Error::WrongRange { .. } | fetch::Error::Http { .. } | fetch::Error::Locate { .. } => Some(advice(
             Kind::Network,
             ["what arrived is kept; the same command resumes"],
@@ -580,6 +584,10 @@ fn indexing(error: &index::Error) -> Option<Advice> {
 fn requests(error: &http::Error) -> Advice {
     match error {
         http::Error::Offline { .. } => advice(Kind::Network, ["leave out --offline (or FLAMBEAU_OFFLINE)"]),
+        http::Error::HtmlPage { .. } => advice(
+            Kind::Network,
+            ["open the address in a browser: a login page, a captive portal or a proxy may answer there"],
+        ),
         http::Error::TooManyRedirects { .. } => advice(
             Kind::Network,
             ["the server sends its clients in a circle: check the index's URL, or tell whoever runs it"],

@@ -77,6 +77,14 @@ pub enum Error {
         /// What the server asks to wait before the next try.
         retry_after: Option<Duration>,
     },
+    /// A page for people where a file was asked for.
+    #[error("{host} answered with an HTML page, not a wheel, for {url}")]
+    HtmlPage {
+        /// The host that answered, the last one after redirects.
+        host: String,
+        /// What was wanted.
+        url: ShownUrl,
+    },
     /// More redirects than allowed; usually a loop.
     #[error("{url} redirects more than {limit} times")]
     TooManyRedirects {

@@ -9,6 +9,7 @@ use url::Url;
 use super::credentials::Login;
 use super::error::{Error, ShownUrl, before_head, host, in_body, without_userinfo};
 use super::{Http, MAX_REDIRECTS, retry};
+use crate::html;
 
 /// A GET request that is not sent yet.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl<'a> Request<'a> {
         self.bytes_as_they_are().header("range", &format!("bytes=-{count}"))
     }
 
-    /// Announces a large body: a connection of its own, no compression on the way.
+    /// Announces a large file: a connection of its own, no compression on the way. An HTML page is no answer to it.
     pub fn bulk(mut self) -> Self {
         self.bulk = true;
         self.bytes_as_they_are()
@@ -81,7 +82,14 @@ impl<'a> Request<'a> {
             let answer = self.exchange(&hop, &before)?;
             let status = answer.status().as_u16();
             match status {
-                200..=299 | 304 => return Ok(Response::new(answer, self.url.clone(), hop)),
+                200..=299 | 304 => {
+                    let mut response = Response::new(answer, self.url.clone(), hop);
+                    // A part of a file says nothing of its beginning.
+                    if self.bulk && status != 206 {
+                        response.refuse_page()?;
+                    }
+                    return Ok(response);
+                }
                 301 | 302 | 303 | 307 | 308 if answer.headers().contains_key("location") => {
                     let next = self.next_hop(&hop, &answer)?;
                     before.push(std::mem::replace(&mut hop, next));
@@ -206,6 +214,8 @@ pub struct Response {
     hop: Url,
     received: u64,
     length: Option<u64>,
+    /// Bytes that arrived and were not asked for yet.
+    ahead: Vec<u8>,
 }
 
 impl Response {
@@ -218,7 +228,32 @@ impl Response {
             hop,
             received: 0,
             length,
+            ahead: Vec::new(),
         }
+    }
+
+    /// Reads the beginning of the body, and refuses an HTML page.
+    fn refuse_page(&mut self) -> Result<(), Error> {
+        let mut head = vec![0; html::HEAD];
+        let mut filled = 0;
+        while html::is_undecided(&head[..filled]) {
+            match self.receive(&mut head[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if filled == 0 => return Err(error),
+                // What arrived counts; whoever reads on meets the error again.
+                Err(_) => break,
+            }
+        }
+        head.truncate(filled);
+        if html::is_page(&head, self.header("content-type")) {
+            return Err(Error::HtmlPage {
+                host: host(&self.hop),
+                url: (&self.asked).into(),
+            });
+        }
+        self.ahead = head;
+        Ok(())
     }
 
     /// The status code: 2xx or 304.
@@ -253,6 +288,16 @@ impl Response {
 
     /// Reads the next bytes of the body; 0 is its end, and only a complete body has one.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        if self.ahead.is_empty() {
+            return self.receive(buffer);
+        }
+        let count = buffer.len().min(self.ahead.len());
+        buffer[..count].copy_from_slice(&self.ahead[..count]);
+        self.ahead.drain(..count);
+        Ok(count)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let count = loop {
             match self.inner.read(buffer) {
                 Ok(count) => break count,

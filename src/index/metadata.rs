@@ -19,7 +19,8 @@ use super::{CoreMetadata, Error, IndexFile, WholeWheels};
 use crate::cache::Cache;
 use crate::digest::WheelDigest;
 use crate::fsx::PathContext as _;
-use crate::http::Http;
+use crate::html;
+use crate::http::{self, Error as HttpError, Http};
 use crate::progress::{Reporter, Silent};
 use crate::wheel::archive::{LocalFile, ReadAt};
 use crate::wheel::metadata::parse;
@@ -140,6 +141,15 @@ impl MetadataStore {
                 });
             }
         };
+        if html::is_page(&document.body, document.header("content-type")) {
+            return Err(Error::Metadata {
+                file: file.file.clone(),
+                source: HttpError::HtmlPage {
+                    host: http::host(&document.url),
+                    url: (&url).into(),
+                },
+            });
+        }
         let actual = WheelDigest::of(&document.body);
         match expected {
             Some(expected) if expected != actual => Err(Error::MetadataDigest {

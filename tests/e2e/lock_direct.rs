@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::steps::assert_error;
 use crate::support::family::Shelf;
+use crate::support::server::{Action, Fault};
 use crate::support::wheel::{BuiltWheel, Wheel};
 use crate::support::world::{Python, World, text, tree_snapshot};
 
@@ -198,7 +199,20 @@ fn what_a_wheel_says_of_itself_counts() {
     let liar = Wheel::new("liar", "1.0").build();
     world.write("dist/liar-2.0-py3-none-any.whl", liar.bytes);
     world.write("dist/broken-1.0-py3-none-any.whl", "no archive");
-    let rows: [(&str, i32, &[&str]); 5] = [
+    let page = format!("<!doctype html>{}", "x".repeat(2000));
+    world.write("dist/page-1.0-py3-none-any.whl", &page);
+    let offered = world.server().offer(Shelf::Index, Wheel::new("portal", "1.0"));
+    let place = format!("{}/packages/{}", world.server().url(), &offered.sha256[..16]);
+    let portal = Fault::on("portal-1.0", Action::Body(page.into_bytes()));
+    world.server().fault(portal);
+    let portal = format!("portal @ {place}/portal-1.0-py3-none-any.whl");
+    let rows: [(&str, i32, &[&str]); 7] = [
+        (
+            "./dist/page-1.0-py3-none-any.whl",
+            3,
+            &["cannot be used", "it is an HTML page, not a wheel"],
+        ),
+        (&portal, 4, &["127.0.0.1", "an HTML page, not a wheel", "hint: "]),
         (
             "./dist/future-1.0-py3-none-any.whl",
             1,

@@ -4,6 +4,8 @@
 //! where its locator says or that carries further data, values of the two end records that differ, bytes that belong to
 //! no part.
 
+use crate::html;
+
 use super::{ArchiveError, ReadAt, limits, read_vec, u16_at, u32_at, u64_at};
 
 const END_SIGNATURE: u32 = 0x0605_4b50;
@@ -36,7 +38,7 @@ impl End {
 
 /// Finds the central directory.
 pub(super) fn locate(reader: &impl ReadAt) -> Result<Directory, ArchiveError> {
-    let end = plain(reader)?;
+    let end = plain(reader).map_err(|error| if is_page(reader) { PAGE } else { error })?;
     let locator = end
         .at
         .checked_sub(LOCATOR64_LEN)
@@ -66,6 +68,14 @@ pub(super) fn locate(reader: &impl ReadAt) -> Result<Directory, ArchiveError> {
         ));
     }
     Ok(directory)
+}
+
+const PAGE: ArchiveError = ArchiveError::Container("it is an HTML page, not a wheel");
+
+/// Whether somebody saved a login page under a wheel's name.
+fn is_page(reader: &impl ReadAt) -> bool {
+    let head = usize::try_from(reader.len()).map_or(html::HEAD, |len| len.min(html::HEAD));
+    read_vec(reader, 0, head).is_ok_and(|head| html::is_page(&head, None))
 }
 
 fn plain(reader: &impl ReadAt) -> Result<End, ArchiveError> {

@@ -49,6 +49,42 @@ fn f50_a_wheel_with_another_digest_is_refused_and_kept_aside() {
     assert_recovers(&standing);
 }
 
+/// A login page, a captive portal: told as what it is, also where it is as long as the wheel.
+#[test]
+fn a_page_in_place_of_a_wheel_is_told_as_one_and_leaves_what_arrived() {
+    let Some(standing) = standing() else { return };
+    let world = &standing.world;
+    let length = wheel(Shelf::Index, "filelock", "3.18.0").bytes.len();
+    let mut long = b"\n<!DOCTYPE html><title>Log in</title>".to_vec();
+    long.resize(length, b' ');
+    for page in [b"<html><title>Log in</title>".to_vec(), long] {
+        world.server().fault(Fault::on(ON_FILE, Action::Body(page)));
+        let output = world.flambeau(&["build"]);
+        standing.assert_refused(
+            output,
+            4,
+            &["127.0.0.1", "an HTML page, not a wheel", FILE, "login page"],
+        );
+        assert!(
+            names(&world.cache().join("partial"))
+                .iter()
+                .all(|name| !name.ends_with(".bad"))
+        );
+        world.server().clear_faults();
+    }
+    // Half of the wheel arrives, then the network asks for a login: the half is continued later.
+    let half = length / 2;
+    world
+        .server()
+        .fault(Fault::on(ON_FILE, Action::Truncate(half)).times(1));
+    world
+        .server()
+        .fault(Fault::on(ON_FILE, Action::Body(b"<html>".to_vec())));
+    let output = world.flambeau(&["build"]);
+    standing.assert_refused(output, 4, &["an HTML page, not a wheel"]);
+    assert_recovers(&standing);
+}
+
 #[test]
 fn f50_one_bad_wheel_of_many_leaves_whole_trees_alone() {
     let world = World::new();
