@@ -362,6 +362,7 @@ fn manifest(error: &ManifestError) -> Option<Advice> {
             Kind::User,
             ["add the requirement where they come from, or to `[tool.flambeau] requirements`"],
         )),
+        ManifestError::NotRequired { have, .. } if have.is_empty() => None,
         ManifestError::NotRequired { .. } => Some(advice(Kind::User, ["name one of those"])),
         ManifestError::NotText(_) | ManifestError::Syntax { .. } | ManifestError::NoList { .. } => {
             Some(advice(Kind::User, ["correct pyproject.toml"]))

@@ -386,8 +386,7 @@ fn end_on_signals(options: UiOptions) {
     let Ok(mut signals) = signals else { return };
     let watching = crate::threads::spawn(move || {
         if signals.forever().next().is_some() {
-            let failure =
-                Failure::new(Kind::Interrupted, "interrupted").hint("the same command goes on where this one ended");
+            let failure = Failure::new(Kind::Interrupted, "interrupted").hint("run the same command again");
             Ui::new(UiOptions {
                 progress: ProgressMode::Off,
                 ..options

@@ -60,13 +60,21 @@ pub enum ManifestError {
         key: &'static str,
     },
     /// A package that is not required.
-    #[error("{name} is not among the project's requirements: {}", have.join(", "))]
+    #[error("{name} is not among the project's requirements{}", listed(have))]
     NotRequired {
         /// The package.
         name: PackageName,
         /// What is required.
         have: Vec<String>,
     },
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        ", which are none".to_owned()
+    } else {
+        format!(": {}", names.join(", "))
+    }
 }
 
 /// A change of `pyproject.toml` that was not written yet.
