@@ -11,7 +11,7 @@ use crate::target::{PythonMinor, Target};
 /// The wheels there are, by what keeps them from fitting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Available {
-    /// Other CPythons have a wheel for the target's platform.
+    /// Other Pythons have a wheel for the target's platform.
     Pythons(Vec<PythonMinor>),
     /// The wheels for the target's platform are for other implementations or ABIs: their tags, `pp310-pypy310_pp73`.
     Tags {

@@ -15,7 +15,7 @@ pub fn is_page(head: &[u8], content_type: Option<&str>) -> bool {
         text.get(..with.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(with))
     };
-    if BEGINNINGS.iter().any(|with| begins(&with)) {
+    if BEGINNINGS.iter().any(begins) {
         return true;
     }
     let kind = content_type.and_then(|kind| kind.split(';').next()).map(str::trim);

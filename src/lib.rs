@@ -46,6 +46,7 @@ pub mod python;
 pub mod relpath;
 pub mod requirement;
 pub mod resolve;
+pub mod shown;
 pub mod store;
 pub mod target;
 pub mod threads;

@@ -1,7 +1,8 @@
 //! The only printer: results to stdout, everything else to stderr; for people, as JSON, or as progress events.
 //!
 //! Owns: what a message looks like (`error:`, `caused by:`, `hint:`, `warning:`), progress bars, and that `--json`
-//! prints exactly one document, on failure too. Meaning never hangs on colour alone.
+//! prints exactly one document, on failure too. Meaning never hangs on colour alone. Whatever comes from outside
+//! passes [`crate::shown`] on its way.
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -14,6 +15,7 @@ use serde_json::json;
 
 use crate::error::Failure;
 use crate::progress::{Event, Reporter};
+use crate::shown;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,18 +109,37 @@ impl Ui {
         self.options.json
     }
 
-    /// Prints a result: the document with `"schema": 1` under `--json`, else the text.
-    pub fn result(&self, document: &impl Serialize, text: &str) {
+    /// Prints a result: the document with `"schema": 1` under `--json`, else the lines. No value breaks out of its line.
+    pub fn result(&self, document: &impl Serialize, lines: &[impl AsRef<str>]) {
         self.clear();
         if self.options.json {
-            let mut value = serde_json::to_value(document).unwrap_or_default();
-            if let Some(fields) = value.as_object_mut() {
-                fields.insert("schema".to_owned(), json!(1));
-            }
-            self.deliver(&format!("{value:#}"));
-        } else if !text.is_empty() {
-            self.deliver(text.trim_end_matches('\n'));
+            self.document(document);
+        } else if !lines.is_empty() {
+            let lines: Vec<_> = lines.iter().map(|line| shown::line(line.as_ref())).collect();
+            self.deliver(&lines.join("\n"));
         }
+    }
+
+    /// Prints a result whose text is a file for other tools: byte for byte, unless a terminal would act on it.
+    pub fn file(&self, document: &impl Serialize, text: &str) {
+        self.clear();
+        let text = text.trim_end();
+        if self.options.json {
+            self.document(document);
+        } else if io::stdout().is_terminal() {
+            let lines: Vec<_> = text.lines().map(shown::line).collect();
+            self.deliver(&lines.join("\n"));
+        } else {
+            self.deliver(text);
+        }
+    }
+
+    fn document(&self, document: &impl Serialize) {
+        let mut value = serde_json::to_value(document).unwrap_or_default();
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("schema".to_owned(), json!(1));
+        }
+        self.deliver(&shown::json(&format!("{value:#}")));
     }
 
     /// Writes a line to stdout. A reader that stops early is nobody's failure; anything else is kept for the end.
@@ -140,7 +161,7 @@ impl Ui {
     /// Prints a message for people on stderr.
     pub fn note(&self, message: &str) {
         if !self.options.quiet && self.options.progress != ProgressMode::Json {
-            self.line(message);
+            self.line("", message);
         }
     }
 
@@ -156,7 +177,7 @@ impl Ui {
         if self.options.progress == ProgressMode::Json {
             self.event(Event::Warning { message });
         } else if !self.options.quiet {
-            self.line(&format!("{} {message}", self.label("warning:", "33")));
+            self.line(&format!("{} ", self.label("warning:", "33")), message);
         }
     }
 
@@ -168,16 +189,26 @@ impl Ui {
             let message = chain.join(": ");
             let error =
                 json!({ "kind": failure.kind.as_str(), "message": message, "causes": chain, "hints": failure.hints });
-            self.deliver(&format!("{:#}", json!({ "schema": 1, "error": error })));
+            let document = json!({ "schema": 1, "error": error });
+            self.deliver(&shown::json(&format!("{document:#}")));
             return;
         }
         for (index, message) in chain.iter().enumerate() {
             let label = if index == 0 { "error:" } else { "  caused by:" };
-            say(&format!("{} {message}", self.label(label, "31")));
+            say(&format!("{} {}", self.label(label, "31"), shown::message(message)));
         }
         for hint in &failure.hints {
-            say(&format!("{} {hint}", self.label("hint:", "36")));
+            say(&format!("{} {}", self.label("hint:", "36"), shown::message(hint)));
         }
+    }
+
+    /// Prints what the parser of the command line says, in its own paragraphs.
+    pub fn usage(&self, message: &str) {
+        say(&format!(
+            "{} {}",
+            self.label("error:", "31"),
+            shown::paragraphs(message)
+        ));
     }
 
     fn label(&self, text: &str, color: &str) -> String {
@@ -188,11 +219,13 @@ impl Ui {
         }
     }
 
-    fn line(&self, message: &str) {
+    /// A message behind a label of ours.
+    fn line(&self, label: &str, message: &str) {
+        let message = format!("{label}{}", shown::message(message));
         match &self.bars {
             // A line above the bars; without bars in sight it is an ordinary line.
-            Some(bars) => bars.all.suspend(|| say(message)),
-            None => say(message),
+            Some(bars) => bars.all.suspend(|| say(&message)),
+            None => say(&message),
         }
     }
 
@@ -239,7 +272,7 @@ impl Ui {
                 } else {
                     "fetching"
                 };
-                self.line(&format!("{doing} {files} wheels ({size})"));
+                self.line("", &format!("{doing} {files} wheels ({size})"));
             }
             Event::FetchStarted { file, size, have } => {
                 lines.done_bytes += have;
@@ -251,7 +284,7 @@ impl Ui {
                     } else {
                         String::new()
                     };
-                    self.line(&format!("  {file} ({size}{resumed})"));
+                    self.line("", &format!("  {file} ({size}{resumed})"));
                 }
             }
             Event::FetchSized { size, .. } => lines.bytes += size,
@@ -265,7 +298,7 @@ impl Ui {
                     lines.last = Some(Instant::now());
                     let text = lines.summary();
                     drop(lines);
-                    self.line(&text);
+                    self.line("", &text);
                 }
             }
             Event::FetchFinished { .. } => {
@@ -273,7 +306,7 @@ impl Ui {
                 if lines.done_files == lines.files {
                     let text = lines.summary();
                     drop(lines);
-                    self.line(&text);
+                    self.line("", &text);
                 }
             }
             Event::UnpackPlanned { files } => lines.to_unpack = *files,
@@ -294,7 +327,7 @@ impl Ui {
                     lines.last = Some(Instant::now());
                     let (done, all) = (human_bytes(lines.done_bytes), human_bytes(lines.bytes));
                     drop(lines);
-                    self.line(&format!("  verified {done} of {all}"));
+                    self.line("", &format!("  verified {done} of {all}"));
                 }
             }
             Event::Unpacked { .. } => {
@@ -305,7 +338,7 @@ impl Ui {
                 if due && lines.done_files == lines.files {
                     lines.last = Some(Instant::now());
                     drop(lines);
-                    self.line(&format!("  unpacked {done}/{all} wheels"));
+                    self.line("", &format!("  unpacked {done}/{all} wheels"));
                 }
             }
             _ => {}
@@ -363,7 +396,7 @@ impl Bars {
                     bar.set_style(bar_style("{spinner} resolving {msg}"));
                     bar
                 });
-                bar.set_message((*package).to_owned());
+                bar.set_message(shown::line(package).into_owned());
                 bar.tick();
             }
             Event::FetchPlanned { bytes, files } | Event::CopyPlanned { bytes, files } => {
@@ -392,7 +425,7 @@ impl Bars {
                     bar.set_style(bar_style(
                         "  {msg:44!} [{bar:20}] {decimal_bytes}/{decimal_total_bytes}",
                     ));
-                    bar.set_message((*file).to_owned());
+                    bar.set_message(shown::line(file).into_owned());
                     bar.set_position(*have);
                     state.files.insert((*file).to_owned(), bar);
                 }
@@ -430,7 +463,7 @@ impl Bars {
             }
             Event::Unpacked { file } => {
                 if let Some(bar) = &state.unpack {
-                    bar.set_message((*file).to_owned());
+                    bar.set_message(shown::line(file).into_owned());
                     bar.inc(1);
                 }
             }
@@ -462,7 +495,7 @@ impl Reporter for Ui {
     fn event(&self, event: Event<'_>) {
         if self.options.progress == ProgressMode::Json {
             let text = serde_json::to_string(&event).unwrap_or_default();
-            say(&text);
+            say(&shown::json(&text));
             return;
         }
         match &event {
@@ -477,6 +510,15 @@ impl Reporter for Ui {
             Some(bars) => bars.event(&event),
             None => self.plain(&event),
         }
+    }
+}
+
+/// Prints where this program panicked, and the way there where `RUST_BACKTRACE` asks for it.
+pub fn panicked(info: &std::panic::PanicHookInfo<'_>) {
+    say(&shown::line(&info.to_string()));
+    let way = std::backtrace::Backtrace::capture();
+    if way.status() == std::backtrace::BacktraceStatus::Captured {
+        say(&way.to_string());
     }
 }
 

@@ -50,14 +50,13 @@ pub(super) fn report(activated: &Activated, verb: &str, started: Instant, contex
     let document = EnvironmentDocument::of_activated(activated, started);
     let verb = if activated.switched { verb } else { "already active:" };
     let state = &activated.state;
-    let text = format!(
-        "{verb} {} on channel {}, Python {} (generation {})\n  key  {}\n  path {}",
-        state.installed_backend,
-        state.channel,
-        state.python_version,
-        activated.generation.number,
-        state.environment_key,
-        activated.path.display()
-    );
-    context.ui.result(&document, &text);
+    let lines = [
+        format!(
+            "{verb} {} on channel {}, Python {} (generation {})",
+            state.installed_backend, state.channel, state.python_version, activated.generation.number,
+        ),
+        format!("  key  {}", state.environment_key),
+        format!("  path {}", activated.path.display()),
+    ];
+    context.ui.result(&document, &lines);
 }

@@ -233,18 +233,20 @@ pub(super) fn kept(
     Ok(project.keep_held(in_the_way)?)
 }
 
-/// What an environment is, for people.
-fn about(state: &crate::env::state::EnvironmentState, path: &std::path::Path) -> String {
-    format!(
-        "{} packages, {}, Python {} ({} on channel {})\n  key  {}\n  path {}",
-        state.installed_packages.len(),
-        human_bytes(state.size_bytes),
-        state.python_version,
-        state.installed_backend,
-        state.channel,
-        state.environment_key,
-        path.display(),
-    )
+/// What an environment is, for people, behind what was done with it.
+fn about(done: &str, state: &crate::env::state::EnvironmentState, path: &std::path::Path) -> Vec<String> {
+    vec![
+        format!(
+            "{done}: {} packages, {}, Python {} ({} on channel {})",
+            state.installed_packages.len(),
+            human_bytes(state.size_bytes),
+            state.python_version,
+            state.installed_backend,
+            state.channel,
+        ),
+        format!("  key  {}", state.environment_key),
+        format!("  path {}", path.display()),
+    ]
 }
 
 fn report_kept(kept: &Activated, started: Instant, context: &Context<'_>) {
@@ -252,11 +254,11 @@ fn report_kept(kept: &Activated, started: Instant, context: &Context<'_>) {
     context.ui.note(&format!(
         "generation {number} was chosen and is kept until a flag, the requirements or the lockfile change"
     ));
-    let about = about(state, &kept.path);
-    let text = format!("already built: {about}\nactive as .venv (generation {number})");
+    let mut lines = about("already built", state, &kept.path);
+    lines.push(format!("active as .venv (generation {number})"));
     context
         .ui
-        .result(&EnvironmentDocument::of_activated(kept, started), &text);
+        .result(&EnvironmentDocument::of_activated(kept, started), &lines);
 }
 
 /// Chooses and plans, and says what the plan should be known for.
@@ -408,11 +410,9 @@ fn report(built: &Built, started: Instant, context: &Context<'_>) {
         Some(activated) => format!("active as .venv (generation {})", activated.generation.number),
         None => "not activated".to_owned(),
     };
-    let text = format!(
-        "{verb} in {seconds:.2} s: {}\n{activation}",
-        about(state, &realised.path)
-    );
-    context.ui.result(&document, &text);
+    let mut lines = about(&format!("{verb} in {seconds:.2} s"), state, &realised.path);
+    lines.push(activation);
+    context.ui.result(&document, &lines);
 }
 
 fn unexpected_key(plan: &Plan, expected: EnvironmentKey, context: &Context<'_>) -> Failure {
@@ -506,6 +506,6 @@ fn dry_run(plan: &Plan, context: &Context<'_>) -> VerbResult {
             )
         }));
     }
-    context.ui.result(&document, &lines.join("\n"));
+    context.ui.result(&document, &lines);
     Ok(ExitCode::SUCCESS)
 }

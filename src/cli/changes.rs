@@ -1,7 +1,5 @@
 //! The difference between two environments, in words and in documents.
 
-use std::fmt::Write as _;
-
 use super::Context;
 use crate::project::activate::Activated;
 use crate::project::changes::{Change, Changes};
@@ -45,12 +43,9 @@ pub(super) fn tell(activated: &Activated, context: &Context<'_>) {
     let Some(changes) = activated.changes.as_ref().filter(|changes| !changes.is_empty()) else {
         return;
     };
-    let mut text = String::new();
     for line in lines(changes) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{line}");
+        context.ui.note(&line);
     }
-    context.ui.note(text.trim_end());
 }
 
 #[cfg(test)]

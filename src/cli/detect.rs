@@ -92,7 +92,7 @@ pub(super) fn require_gpu(decision: &Decision) -> Result<(), Failure> {
     Err(Failure::user(message).hint("leave out --require-gpu to go on without a GPU"))
 }
 
-fn text(decision: &Decision) -> String {
+fn text(decision: &Decision) -> Vec<String> {
     let mut lines = vec![
         format!(
             "{} on channel {} ({})",
@@ -126,7 +126,7 @@ fn text(decision: &Decision) -> String {
     for change in &decision.would_change {
         lines.push(format!("  would change it: {change}"));
     }
-    lines.join("\n")
+    lines
 }
 
 /// `  probe nvidia-smi: not there (nvidia-smi --query-gpu=…)`

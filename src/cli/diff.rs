@@ -59,7 +59,7 @@ pub(super) fn run(args: &DiffArgs, context: &Context<'_>) -> VerbResult {
     };
     let changes = project.difference(&before, &after)?;
     let (from, to) = (Side::of(&before), Side::of(&after));
-    let mut lines = vec![format!("from {}\n  to {}", from.description, to.description)];
+    let mut lines = vec![format!("from {}", from.description), format!("  to {}", to.description)];
     if changes.is_empty() {
         lines.push("  the same packages".to_owned());
     } else {
@@ -73,6 +73,6 @@ pub(super) fn run(args: &DiffArgs, context: &Context<'_>) -> VerbResult {
         python: changes.python,
         size_change_bytes: changes.size,
     };
-    context.ui.result(&document, &lines.join("\n"));
+    context.ui.result(&document, &lines);
     Ok(ExitCode::SUCCESS)
 }

@@ -38,21 +38,21 @@ pub(super) fn run(context: &Context<'_>) -> ExitCode {
         checks: &checks,
         detection: &decision,
     };
-    let lines: Vec<String> = checks.iter().map(line).collect();
-    context.ui.result(&document, &lines.join("\n"));
+    let lines: Vec<String> = checks.iter().flat_map(lines).collect();
+    context.ui.result(&document, &lines);
     ExitCode::from(u8::from(status == Status::Fail))
 }
 
 /// `warn  disk         3.2 GB free …` and below it what to do.
-fn line(check: &Check) -> String {
+fn lines(check: &Check) -> impl Iterator<Item = String> {
     let status = match check.status {
         Status::Ok => "ok",
         Status::Warn => "warn",
         Status::Fail => "FAIL",
     };
     let remedy = check.remedy.as_ref().filter(|remedy| !remedy.is_empty());
-    let below = remedy
-        .map(|remedy| format!("\n{:19}-> {remedy}", ""))
-        .unwrap_or_default();
-    format!("{status:<5} {:<12} {}{below}", check.name, check.message)
+    let below = remedy.map(|remedy| format!("{:19}-> {remedy}", ""));
+    [format!("{status:<5} {:<12} {}", check.name, check.message)]
+        .into_iter()
+        .chain(below)
 }

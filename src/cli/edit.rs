@@ -99,7 +99,7 @@ fn run(shared: &Shared, edit: &Edit, context: &Context<'_>) -> VerbResult {
         // A project whose lockfiles could not be written is as it was; should even that fail, the first error counts.
         edit.undo().ok();
     });
-    let (locked, text) = written?;
+    let (locked, wrote) = written?;
     let changed = edit.before.as_deref() != Some(edit.after.as_bytes());
     let verb = match (&edit.before, changed) {
         (None, _) => "wrote",
@@ -107,12 +107,12 @@ fn run(shared: &Shared, edit: &Edit, context: &Context<'_>) -> VerbResult {
         (Some(_), false) => "unchanged:",
     };
     let mut lines = vec![format!("{verb} {}", edit.path.display())];
-    lines.extend((!text.is_empty()).then_some(text));
+    lines.extend(wrote);
     let document = Edited {
         path: edit.path.clone(),
         changed,
         locked,
     };
-    context.ui.result(&document, &lines.join("\n"));
+    context.ui.result(&document, &lines);
     Ok(ExitCode::SUCCESS)
 }

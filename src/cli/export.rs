@@ -133,7 +133,7 @@ fn bundle(args: &ExportArgs, to: &Path, context: &Context<'_>) -> VerbResult {
         size_bytes: written.bytes,
         environments,
     };
-    context.ui.result(&document, &lines.join("\n"));
+    context.ui.result(&document, &lines);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -198,9 +198,9 @@ fn lockfile(args: &ExportArgs, format: Format, context: &Context<'_>) -> VerbRes
         Some(path) => {
             fsx::write_durable(path, text.as_bytes())?;
             let said = format!("wrote {} ({packages} packages)", path.display());
-            context.ui.result(&document, &said);
+            context.ui.result(&document, &[said]);
         }
-        None => context.ui.result(&document, text.trim_end()),
+        None => context.ui.file(&document, &text),
     }
     Ok(ExitCode::SUCCESS)
 }

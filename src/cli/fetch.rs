@@ -92,17 +92,19 @@ pub(super) fn run(args: &FetchArgs, context: &Context<'_>) -> VerbResult {
     for (read, _) in &jobs {
         super::build::save(read, context)?;
     }
-    let mut text = format!(
+    let mut lines = vec![format!(
         "{} wheels are in the cache; {} were fetched ({})",
         document.wheels,
         document.downloaded,
         human_bytes(document.downloaded_bytes)
-    );
+    )];
     if args.repair {
         let (checked, damaged) = (document.checked, document.damaged.len());
-        text = format!("{text}\n{checked} were compared with their digests; {damaged} were damaged and fetched again");
+        lines.push(format!(
+            "{checked} were compared with their digests; {damaged} were damaged and fetched again"
+        ));
     }
-    context.ui.result(&document, &text);
+    context.ui.result(&document, &lines);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -156,7 +158,7 @@ fn look(args: &FetchArgs, jobs: &Jobs, mut document: Document, context: &Context
         ));
         lines.extend(document.files.iter().map(Row::text));
     }
-    context.ui.result(&document, &lines.join("\n"));
+    context.ui.result(&document, &lines);
     Ok(ExitCode::SUCCESS)
 }
 

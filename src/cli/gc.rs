@@ -162,7 +162,7 @@ fn report(args: &GcArgs, plan: &Plan, collected: &Collected, context: &Context<'
 }
 
 /// A line for each environment, tree and wheel; the rest by its sort.
-fn table(dry_run: bool, collected: &Collected) -> String {
+fn table(dry_run: bool, collected: &Collected) -> Vec<String> {
     let mut lines = Vec::new();
     let mut small: BTreeMap<Kind, (usize, u64)> = BTreeMap::new();
     for item in &collected.items {
@@ -198,7 +198,7 @@ fn table(dry_run: bool, collected: &Collected) -> String {
     }
     let verb = if dry_run { "would free" } else { "freed" };
     lines.push(format!("{verb} {}", human_bytes(collected.freed_bytes)));
-    lines.join("\n")
+    lines
 }
 
 #[derive(Debug, Serialize)]
@@ -256,7 +256,7 @@ fn print_roots(store: &Store, survey: &Survey, context: &Context<'_>) {
     if lines.is_empty() {
         lines.push("the store is empty".to_owned());
     }
-    context.ui.result(&document, &lines.join("\n"));
+    context.ui.result(&document, &lines);
 }
 
 /// After a build: collects where `min-free` is configured and less is free. Whatever goes wrong here is said, and the

@@ -129,13 +129,14 @@ pub(super) fn run(args: &GenerationsArgs, context: &Context<'_>) -> VerbResult {
     };
     let deleted = deleted.map(rows);
     let generations = rows(profile.generations()?);
-    let text = match &deleted {
-        None if generations.is_empty() => "there are no generations yet".to_owned(),
-        None => lines(&generations),
-        Some(deleted) if deleted.is_empty() => "nothing to delete".to_owned(),
+    let lines = match &deleted {
+        None if generations.is_empty() => vec!["there are no generations yet".to_owned()],
+        None => generations.iter().map(Row::line).collect(),
+        Some(deleted) if deleted.is_empty() => vec!["nothing to delete".to_owned()],
         Some(deleted) => {
             let verb = if args.dry_run { "would delete" } else { "deleted" };
-            format!("{verb}\n{}", lines(deleted))
+            let rows = deleted.iter().map(Row::line);
+            [verb.to_owned()].into_iter().chain(rows).collect()
         }
     };
     let document = Document {
@@ -144,11 +145,6 @@ pub(super) fn run(args: &GenerationsArgs, context: &Context<'_>) -> VerbResult {
         dry_run: deleted.is_some().then_some(args.dry_run),
         deleted,
     };
-    context.ui.result(&document, &text);
+    context.ui.result(&document, &lines);
     Ok(ExitCode::SUCCESS)
-}
-
-fn lines(rows: &[Row]) -> String {
-    let lines: Vec<String> = rows.iter().map(Row::line).collect();
-    lines.join("\n")
 }

@@ -65,7 +65,7 @@ pub(super) fn run(args: &HashArgs, context: &Context<'_>) -> VerbResult {
             .iter()
             .flat_map(|(name, keys)| keys.iter().map(move |(target, key)| format!("{key}  {name}  {target}")))
             .collect();
-        context.ui.result(&All { keys: all }, &lines.join("\n"));
+        context.ui.result(&All { keys: all }, &lines);
         return Ok(ExitCode::SUCCESS);
     }
     let one = match args.from.file() {
@@ -73,7 +73,7 @@ pub(super) fn run(args: &HashArgs, context: &Context<'_>) -> VerbResult {
         None => locked(args.target, context)?,
     };
     let text = one.key.to_string();
-    context.ui.result(&one, &text);
+    context.ui.result(&one, &[text]);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -92,7 +92,7 @@ pub(super) fn run(args: &ImportArgs, context: &Context<'_>) -> VerbResult {
         copied_bytes: imported.bytes,
         lockfiles,
     };
-    context.ui.result(&document, &lines.join("\n"));
+    context.ui.result(&document, &lines);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -62,7 +62,7 @@ pub(super) fn run(_args: &ListArgs, context: &Context<'_>) -> VerbResult {
             Err(why) => context.ui.warning(&format!("{}: {why}", listed.name)),
         }
     }
-    let lines: Vec<String> = rows
+    let mut lines: Vec<String> = rows
         .iter()
         .map(|row| {
             let lower = row
@@ -81,11 +81,9 @@ pub(super) fn run(_args: &ListArgs, context: &Context<'_>) -> VerbResult {
             )
         })
         .collect();
-    let text = if lines.is_empty() {
-        "no environments are built".to_owned()
-    } else {
-        lines.join("\n")
-    };
-    context.ui.result(&Document { environments: rows }, &text);
+    if lines.is_empty() {
+        lines.push("no environments are built".to_owned());
+    }
+    context.ui.result(&Document { environments: rows }, &lines);
     Ok(ExitCode::SUCCESS)
 }

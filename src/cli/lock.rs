@@ -156,8 +156,8 @@ pub(super) fn run(args: &LockArgs, context: &Context<'_>) -> VerbResult {
         urls: (args.urls || args.no_urls).then_some(args.urls),
     };
     let resolved = resolve_all(&channels, &request, context)?;
-    let (document, text) = write_all(resolved, context)?;
-    context.ui.result(&document, &text);
+    let (document, lines) = write_all(resolved, context)?;
+    context.ui.result(&document, &lines);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -191,7 +191,10 @@ pub(super) fn resolve_all(
 }
 
 /// Writes resolved lockfiles and says so.
-pub(super) fn write_all(resolved: Vec<ResolvedLock>, context: &Context<'_>) -> Result<(Document, String), RelockError> {
+pub(super) fn write_all(
+    resolved: Vec<ResolvedLock>,
+    context: &Context<'_>,
+) -> Result<(Document, Vec<String>), RelockError> {
     let project = context.project();
     let mut document = Document::default();
     let mut lines = Vec::new();
@@ -214,7 +217,7 @@ pub(super) fn write_all(resolved: Vec<ResolvedLock>, context: &Context<'_>) -> R
         }
         document.lockfiles.push(row(&relocked.read, relocked.changed));
     }
-    Ok((document, lines.join("\n")))
+    Ok((document, lines))
 }
 
 fn row(read: &ReadLockfile, changed: bool) -> Row {
@@ -318,7 +321,7 @@ fn check(channels: &[Channel], project: &Project<'_>, context: &Context<'_>) -> 
             lockfiles: rows,
             warnings: Vec::new(),
         },
-        &text.join("\n"),
+        &text,
     );
     Ok(ExitCode::SUCCESS)
 }

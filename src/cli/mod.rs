@@ -22,7 +22,8 @@ use crate::error::{Failure, Kind};
 use crate::progress::Reporter;
 use crate::project::Project;
 use crate::project::lockfiles::ReadLockfile;
-use crate::ui::{ProgressMode, Ui, UiOptions};
+use crate::shown;
+use crate::ui::{self, ProgressMode, Ui, UiOptions};
 
 mod activate;
 mod build;
@@ -326,6 +327,7 @@ type VerbResult = Result<ExitCode, Failure>;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(ui::panicked));
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -410,25 +412,51 @@ fn usage(mut error: clap::Error, arguments: &[OsString]) -> ExitCode {
         let hidden = ContextValue::String(format!("****@{rest}"));
         error.insert(ContextKind::InvalidValue, hidden);
     }
+    let options = UiOptions {
+        json: false,
+        quiet: false,
+        verbose: false,
+        color: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stderr().is_terminal(),
+        progress: ProgressMode::Off,
+    };
     let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let before_command = arguments.iter().take_while(|argument| *argument != "--");
     let json = before_command.into_iter().any(|argument| argument == "--json");
-    if json && !is_answer {
-        let options = UiOptions {
-            json: true,
-            quiet: false,
-            verbose: false,
-            color: false,
-            progress: ProgressMode::Off,
-        };
-        let text = error.to_string();
-        let message = text.strip_prefix("error: ").unwrap_or(&text).trim().to_owned();
-        Ui::new(options).failure(&Failure::new(Kind::Usage, message));
-    } else {
+    if is_answer {
         // A closed pipe is nobody's failure.
         error.print().ok();
+    } else {
+        if !json {
+            one_line_each(&mut error);
+        }
+        let text = error.to_string();
+        let message = text.strip_prefix("error: ").unwrap_or(&text).trim().to_owned();
+        if json {
+            Ui::new(UiOptions { json, ..options }).failure(&Failure::new(Kind::Usage, message));
+        } else {
+            Ui::new(options).usage(&message);
+        }
     }
     ExitCode::from(if is_answer { 0 } else { Kind::Usage.exit_code() })
+}
+
+/// The words of the command line, each as one line: clap shows them as they are.
+fn one_line_each(error: &mut clap::Error) {
+    let words: Vec<(ContextKind, ContextValue)> = error
+        .context()
+        .filter_map(|(kind, value)| {
+            let line = |word: &String| shown::line(word).into_owned();
+            let shown = match value {
+                ContextValue::String(word) => ContextValue::String(line(word)),
+                ContextValue::Strings(words) => ContextValue::Strings(words.iter().map(line).collect()),
+                _ => return None,
+            };
+            Some((kind, shown))
+        })
+        .collect();
+    for (kind, value) in words {
+        error.insert(kind, value);
+    }
 }
 
 fn run(cli: Cli, vars: &Vars, ui: &Ui) -> VerbResult {

@@ -52,17 +52,15 @@ pub(super) fn pin(args: &PinArgs, context: &Context<'_>) -> VerbResult {
             before: None,
         });
         let list = List { pins: pins.collect() };
-        let lines: Vec<String> = list
+        let mut lines: Vec<String> = list
             .pins
             .iter()
             .map(|pin| format!("{}  {}", pin.name, pin.path.display()))
             .collect();
-        let text = if lines.is_empty() {
-            "nothing is pinned".to_owned()
-        } else {
-            lines.join("\n")
-        };
-        context.ui.result(&list, &text);
+        if lines.is_empty() {
+            lines.push("nothing is pinned".to_owned());
+        }
+        context.ui.result(&list, &lines);
         return Ok(ExitCode::SUCCESS);
     };
     store.prepare()?;
@@ -83,7 +81,7 @@ pub(super) fn pin(args: &PinArgs, context: &Context<'_>) -> VerbResult {
         context.ui.note(&format!("{name} was {} before", before.display()));
     }
     let text = format!("pinned {name}: {}", pinned.path.display());
-    context.ui.result(&pinned, &text);
+    context.ui.result(&pinned, &[text]);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -97,6 +95,6 @@ pub(super) fn unpin(args: &UnpinArgs, context: &Context<'_>) -> VerbResult {
         before: None,
     };
     let text = format!("unpinned {}: {}", unpinned.name, unpinned.path.display());
-    context.ui.result(&unpinned, &text);
+    context.ui.result(&unpinned, &[text]);
     Ok(ExitCode::SUCCESS)
 }

@@ -52,13 +52,12 @@ pub(super) fn run(plan: &Plan, context: &Context<'_>) -> VerbResult {
     } else {
         format!("{found} files differ")
     };
-    lines.push(format!(
-        "built again in {:.2} s: {verdict}\n  key           {}\n  tree digest   {}\n  built again   {}",
-        started.elapsed().as_secs_f64(),
-        plan.key,
-        rebuilt.recorded,
-        rebuilt.rebuilt
-    ));
+    lines.extend([
+        format!("built again in {:.2} s: {verdict}", started.elapsed().as_secs_f64()),
+        format!("  key           {}", plan.key),
+        format!("  tree digest   {}", rebuilt.recorded),
+        format!("  built again   {}", rebuilt.rebuilt),
+    ]);
     let document = Document {
         key: plan.key,
         path: rebuilt.path,
@@ -70,7 +69,7 @@ pub(super) fn run(plan: &Plan, context: &Context<'_>) -> VerbResult {
         damaged: rebuilt.damaged,
         elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
-    context.ui.result(&document, &lines.join("\n"));
+    context.ui.result(&document, &lines);
     Ok(if same {
         ExitCode::SUCCESS
     } else {

@@ -64,30 +64,32 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
     let mut history = profile.generations()?;
     history.drain(..history.len().saturating_sub(SHOWN));
     let history: Vec<Row> = history.into_iter().map(|one| Row::of(one, generation)).collect();
-    let since = current.as_ref().map_or_else(String::new, |current| {
+    let since = current.as_ref().map(|current| {
         format!(
-            "\n  active  since {} ({})",
+            "  active  since {} ({})",
             current.last_active(),
             current.last_cause().as_str()
         )
     });
-    let lines: Vec<String> = history.iter().map(|row| format!("\n{}", row.line())).collect();
-    let text = format!(
-        "{} on channel {}, Python {} ({} packages){}\n  key     {}\n  path    {}\n  target  {}\n  python  {}\n  created {}{since}{}",
-        state.installed_backend,
-        state.channel,
-        state.python_version,
-        state.installed_packages.len(),
-        generation
-            .map(|number| format!(", generation {number}"))
-            .unwrap_or_default(),
-        state.environment_key,
-        path.display(),
-        state.target,
-        state.interpreter.display(),
-        state.created_at,
-        lines.concat(),
-    );
+    let mut lines = vec![
+        format!(
+            "{} on channel {}, Python {} ({} packages){}",
+            state.installed_backend,
+            state.channel,
+            state.python_version,
+            state.installed_packages.len(),
+            generation
+                .map(|number| format!(", generation {number}"))
+                .unwrap_or_default(),
+        ),
+        format!("  key     {}", state.environment_key),
+        format!("  path    {}", path.display()),
+        format!("  target  {}", state.target),
+        format!("  python  {}", state.interpreter.display()),
+        format!("  created {}", state.created_at),
+    ];
+    lines.extend(since);
+    lines.extend(history.iter().map(Row::line));
     let environment = EnvironmentDocument {
         activated: true,
         generation,
@@ -95,6 +97,6 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
         ..EnvironmentDocument::of(&path, &state, started)
     };
     let document = Document { environment, history };
-    context.ui.result(&document, &text);
+    context.ui.result(&document, &lines);
     Ok(ExitCode::SUCCESS)
 }

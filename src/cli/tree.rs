@@ -61,7 +61,7 @@ pub(super) fn run(args: &TreeArgs, context: &Context<'_>) -> VerbResult {
         roots: graph.roots,
         packages: graph.packages.into_values().collect(),
     };
-    context.ui.result(&document, &lines.join("\n"));
+    context.ui.result(&document, &lines);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -147,7 +147,7 @@ fn count(number: usize, one: &str, many: &str) -> Option<String> {
     }
 }
 
-fn text(report: &Report, document: &Document<'_>, started: Instant) -> String {
+fn text(report: &Report, document: &Document<'_>, started: Instant) -> Vec<String> {
     let mut lines = Vec::new();
     for Row { damage, repaired } in &document.damaged {
         let mended = if *repaired { "  (mended)" } else { "" };
@@ -191,5 +191,5 @@ fn text(report: &Report, document: &Document<'_>, started: Instant) -> String {
         human_bytes(report.bytes),
         started.elapsed().as_secs_f64(),
     ));
-    lines.join("\n")
+    lines
 }

@@ -69,6 +69,6 @@ pub(super) fn run(args: &WhyArgs, context: &Context<'_>) -> VerbResult {
         required: own.is_some(),
         demanded_by: demands,
     };
-    context.ui.result(&document, &lines.join("\n"));
+    context.ui.result(&document, &lines);
     Ok(ExitCode::SUCCESS)
 }

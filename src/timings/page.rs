@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{ENVIRONMENT, Phase, Span, Work};
+use crate::shown;
 use crate::ui::human_bytes;
 
 const STYLE: &str = "\
@@ -89,10 +90,12 @@ fn sum_of(phase: Phase, works: &BTreeMap<String, Work>, total: Duration) -> Dura
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
+    shown::line(text)
+        .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 #[cfg(test)]

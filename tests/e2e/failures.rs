@@ -13,6 +13,8 @@ mod indexes;
 mod network;
 #[path = "failures/remedies.rs"]
 mod remedies;
+#[path = "failures/terminal.rs"]
+mod terminal;
 #[path = "failures/threads.rs"]
 mod threads;
 

@@ -63,7 +63,7 @@ pub enum PipError {
     /// Two indexes for every name.
     #[error(
         "{origin} names a second index for every package, so that anyone who can publish a name on either decides what \
-         is installed; say in pyproject.toml which packages come from it:\n\n{table}"
+         is installed; say in pyproject.toml which packages come from it:\n{table}"
     )]
     ExtraIndex {
         /// Who gave it.
@@ -198,7 +198,7 @@ impl PipSettings {
             .enumerate()
             .map(|(number, given)| {
                 format!(
-                    "[[tool.flambeau.index]]\nname = \"private{}\"\nurl = \"{}\"\npackages = [\"corp-*\"]",
+                    "    [[tool.flambeau.index]]\n    name = \"private{}\"\n    url = \"{}\"\n    packages = [\"corp-*\"]",
                     if number == 0 {
                         String::new()
                     } else {
@@ -210,7 +210,7 @@ impl PipSettings {
             .collect();
         Err(PipError::ExtraIndex {
             origin: format!("`extra-index-url` ({})", first.origin),
-            table: tables.join("\n\n"),
+            table: tables.join("\n"),
         })
     }
 }

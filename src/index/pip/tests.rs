@@ -192,7 +192,7 @@ fn a_second_index_is_refused_with_the_table_to_write() {
     assert!(error.contains("PIP_EXTRA_INDEX_URL"), "{error}");
     assert!(
         error.contains(
-            "[[tool.flambeau.index]]\nname = \"private\"\nurl = \"https://corp.example.org/simple\"\npackages = ["
+            "    [[tool.flambeau.index]]\n    name = \"private\"\n    url = \"https://corp.example.org/simple\"\n    packages = ["
         ),
         "{error}"
     );

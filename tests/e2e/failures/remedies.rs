@@ -94,7 +94,7 @@ fn what_cannot_be_read_is_not_answered_with_where_to_write() {
     let version = world.store().join("VERSION");
     for (path, verb) in [(&lockfile, "hash"), (&pyproject, "status"), (&version, "build")] {
         let mode = fs::metadata(path).expect("a file").permissions();
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).expect("ours");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).expect("ours");
         let Some(output) = held_to_modes(world, &[verb]) else {
             return skip("an unreadable file", "root cannot be held to modes of files");
         };
