@@ -8,6 +8,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use crate::space;
+
 /// A file-system operation that failed, with the path it was about.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}", path.display())]
@@ -42,7 +44,7 @@ impl PathError {
     }
 }
 
-/// Adds the path and the action to an I/O error.
+/// Adds the path and the action to an I/O error; where something ran out, what it was, asked at this moment.
 pub trait PathContext<T> {
     /// Names what was tried on which path.
     fn at(self, action: &'static str, path: impl AsRef<Path>) -> Result<T, PathError>;
@@ -52,8 +54,8 @@ impl<T> PathContext<T> for io::Result<T> {
     fn at(self, action: &'static str, path: impl AsRef<Path>) -> Result<T, PathError> {
         self.map_err(|source| PathError {
             action,
+            source: space::told(source, path.as_ref()),
             path: path.as_ref().to_owned(),
-            source,
         })
     }
 }
@@ -326,20 +328,6 @@ pub(crate) fn has_no_locks(error: &io::Error) -> bool {
             .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Whether an error says that there is no space, or no quota, for more.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// What is still free for an unprivileged process on the file system that holds `path`: bytes, and files where the
-/// file system counts them.
-pub(crate) fn free_space(path: &Path) -> Option<(u64, Option<u64>)> {
-    let there = path.ancestors().find(|path| path.exists())?;
-    let stat = rustix::fs::statvfs(there).ok()?;
-    let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
-    Some((bytes, (stat.f_files > 0).then_some(stat.f_favail)))
-}
-
 /// Whether a hard link was refused in a way that another way to the same content mends.
 fn needs_another_way(error: &io::Error) -> bool {
     matches!(
@@ -519,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn f06_what_refuses_a_hard_link_and_what_is_full() {
+    fn f06_what_refuses_a_hard_link() {
         use rustix::io::Errno;
         for errno in [
             Errno::XDEV,
@@ -541,7 +529,6 @@ mod tests {
         ] {
             assert!(!needs_another_way(&errno.into()), "{errno}");
         }
-        assert!(is_full(&Errno::NOSPC.into()) && is_full(&Errno::DQUOT.into()) && !is_full(&Errno::IO.into()));
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub mod relpath;
 pub mod requirement;
 pub mod resolve;
 pub mod shown;
+pub mod space;
 pub mod store;
 pub mod target;
 pub mod threads;

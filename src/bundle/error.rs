@@ -6,6 +6,7 @@ use crate::digest::FileDigest;
 use crate::document::DocumentError;
 use crate::fsx::PathError;
 use crate::relpath::UnsafePath;
+use crate::space::Shortage;
 use crate::store::StoreError;
 
 /// A bundle that cannot be written, or is refused.
@@ -144,13 +145,6 @@ pub enum BundleError {
     #[error("another process is writing {}", .0.display())]
     Busy(PathBuf),
     /// Too little space.
-    #[error("{needed} bytes are needed in {}, but only {free} are free", path.display())]
-    NoSpace {
-        /// The folder that is written to.
-        path: PathBuf,
-        /// Bytes that are needed.
-        needed: u64,
-        /// Bytes that are free.
-        free: u64,
-    },
+    #[error("the contents of the bundle do not fit")]
+    NoSpace(#[source] Shortage),
 }

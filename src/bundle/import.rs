@@ -14,6 +14,7 @@ use crate::cache::Cache;
 use crate::digest::FileDigest;
 use crate::fsx::{self, PathContext as _};
 use crate::progress::{Event, Reporter};
+use crate::space::Shortage;
 use crate::store::{Claim, Store, Sync};
 
 /// A bundle that is being read.
@@ -194,7 +195,7 @@ impl Importer<'_> {
             let path = self.cache.partial_folder()?;
             let free = fsx::free_bytes(&path)?;
             if free < needed {
-                return Err(BundleError::NoSpace { path, needed, free });
+                return Err(BundleError::NoSpace(Shortage::expected(&path, needed, free)));
             }
         }
         plan(missing.into_iter(), self.reporter);

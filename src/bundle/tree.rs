@@ -14,6 +14,7 @@ use crate::fsx::{self, PathContext as _};
 use crate::pep::PackageName;
 use crate::progress::Reporter;
 use crate::relpath::RelPath;
+use crate::space::Shortage;
 use crate::store::{Claim, Shelf, Store, Sync};
 use crate::wheel::manifest::{Facts, FileRow, Manifest, SCHEMA};
 
@@ -108,8 +109,7 @@ impl BundledTree {
         let needed = self.manifest.1.files.iter().map(|row| row.size).sum();
         let free = fsx::free_bytes(store.root())?;
         if free < needed {
-            let path = store.root().to_owned();
-            return Err(BundleError::NoSpace { path, needed, free });
+            return Err(BundleError::NoSpace(Shortage::expected(store.root(), needed, free)));
         }
         let staging = store.stage()?;
         let root = staging.path().join("root");

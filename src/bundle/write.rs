@@ -16,6 +16,7 @@ use crate::digest::{FileDigest, Hasher, hash_reader};
 use crate::fsx::{self, PathContext as _};
 use crate::progress::{Event, Reporter};
 use crate::relpath::RelPath;
+use crate::space::Shortage;
 
 /// The level of Zstandard: wheels are compressed already, trees are not.
 const LEVEL: i32 = 3;
@@ -196,11 +197,7 @@ fn check_space<'a>(folder: &Path, items: impl Iterator<Item = &'a Item>) -> Resu
     let needed = items.map(|item| item.entry.size).sum();
     let free = fsx::free_bytes(folder)?;
     if free < needed {
-        return Err(BundleError::NoSpace {
-            path: folder.to_owned(),
-            needed,
-            free,
-        });
+        return Err(BundleError::NoSpace(Shortage::expected(folder, needed, free)));
     }
     Ok(())
 }

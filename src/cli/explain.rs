@@ -42,6 +42,7 @@ use crate::project::verify::VerifyingError;
 use crate::python;
 use crate::requirement::SyntaxError;
 use crate::resolve::{Exclusion, MergeError, NoUploadTimes, ResolveError};
+use crate::space::Shortage;
 use crate::store::StoreError;
 use crate::threads;
 use crate::ui::human_bytes;
@@ -90,6 +91,14 @@ fn explain(error: impl StdError + Send + Sync + 'static) -> Failure {
     let mut kind = Kind::User;
     let mut hints: Vec<String> = Vec::new();
     let mut next: Option<&(dyn StdError + 'static)> = Some(&error);
+    if let Some(shortage) = Shortage::among(&error) {
+        // Whatever else is known of it, this is what has to change.
+        return Failure {
+            kind,
+            hints: vec![shortage.hint(elsewhere(&error))],
+            source: Box::new(error),
+        };
+    }
     while let Some(cause) = next {
         if let Some((known, more)) = known(cause) {
             kind = known;
@@ -106,6 +115,33 @@ fn explain(error: impl StdError + Send + Sync + 'static) -> Failure {
         source: Box::new(error),
         hints,
     }
+}
+
+/// How what did not fit is written to another file system.
+fn elsewhere(error: &(dyn StdError + 'static)) -> &'static str {
+    const STORE: &str = "choose another file system with --store-dir";
+    const CACHE: &str = "choose another file system with --cache-dir";
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        match find::<RealiseError>(cause) {
+            Some(RealiseError::Fetch(_)) => return CACHE,
+            Some(RealiseError::Store(_) | RealiseError::Tree(_) | RealiseError::Build(_) | RealiseError::Full(_)) => {
+                return STORE;
+            }
+            _ => {}
+        }
+        if find::<fetch::Error>(cause).is_some() {
+            return CACHE;
+        }
+        if find::<TreeError>(cause).is_some() || find::<StoreError>(cause).is_some() {
+            return STORE;
+        }
+        if find::<BundlingError>(cause).is_some() || find::<BundleError>(cause).is_some() {
+            return "choose another file system for what is written";
+        }
+        next = cause.source();
+    }
+    "choose another file system (--project, --store-dir, --cache-dir)"
 }
 
 /// An error of type `T`, however it was boxed on its way.
@@ -167,14 +203,7 @@ pub(super) fn realise(error: &RealiseError) -> Option<Advice> {
         RealiseError::Network(inner) => network(inner),
         RealiseError::Tree(inner) => tree(inner),
         RealiseError::Build(inner) => build(inner),
-        RealiseError::Full { needed, free, .. } => Some((
-            Kind::User,
-            vec![format!(
-                "free {} or more, or choose another file system with --store-dir",
-                human_bytes(needed.saturating_sub(*free).max(1 << 20))
-            )],
-        )),
-        RealiseError::State { .. } | RealiseError::Fetch(_) => None,
+        RealiseError::Full(_) | RealiseError::State { .. } | RealiseError::Fetch(_) => None,
     }
 }
 
@@ -468,13 +497,7 @@ pub(super) fn tree(error: &TreeError) -> Option<Advice> {
             Kind::Integrity,
             ["nothing of it was installed; tell the package's authors"],
         )),
-        TreeError::NoSpace { needed, free, .. } => Some((
-            Kind::User,
-            vec![format!(
-                "free {}, or choose another file system with --store-dir",
-                human_bytes(needed.saturating_sub(*free))
-            )],
-        )),
+        TreeError::NoSpace { .. } => None,
         TreeError::Bytecode {
             source: BytecodeError::Died { .. },
             ..
@@ -529,13 +552,6 @@ fn fetching(error: &fetch::Error) -> Option<Advice> {
             );
             Some((Kind::Network, hints))
         }
-        fetch::Error::NoSpace { needed, free, .. } => Some((
-            Kind::User,
-            vec![format!(
-                "free {}, or choose another file system with --cache-dir",
-                human_bytes(needed.saturating_sub(*free))
-            )],
-        )),
         fetch::Error::Digest { .. } | fetch::Error::Size { .. } => Some(advice(
             Kind::Integrity,
             ["the lockfile and the server disagree; if the server is right, `flambeau lock --upgrade` locks its files"],
@@ -546,7 +562,8 @@ fn fetching(error: &fetch::Error) -> Option<Advice> {
         )),
         fetch::Error::Path(inner) => files(inner),
         fetch::Error::Local { .. } | fetch::Error::Stopped { .. } => Some(advice(Kind::User, [])),
-        fetch::Error::Http {
+        fetch::Error::NoSpace(_)
+        | fetch::Error::Http {
             source: http::Error::HtmlPage { .. },
             ..
         } => None,
@@ -708,17 +725,6 @@ fn refused(error: &std::io::Error) -> Option<Advice> {
 pub(super) fn files(error: &PathError) -> Option<Advice> {
     use std::io::ErrorKind;
     let hint = match error.source.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            let (free, files) = crate::fsx::free_space(&error.path).unwrap_or_default();
-            let files = files
-                .map(|files| format!(" and room for {files} files"))
-                .unwrap_or_default();
-            let hint = format!(
-                "free some space ({free} bytes{files} are free), or choose another file system with --store-dir or \
-                 --cache-dir"
-            );
-            return Some((Kind::User, vec![hint]));
-        }
         ErrorKind::PermissionDenied if error.is_reading() => "make it readable for your user",
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "choose a folder that you can write to: --store-dir, --cache-dir, --project"

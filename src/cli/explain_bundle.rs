@@ -4,7 +4,6 @@ use super::explain::{Advice, advice, config, files, lockfile, plan, realise, sto
 use crate::bundle::BundleError;
 use crate::error::Kind;
 use crate::project::bundle::Error as BundlingError;
-use crate::ui::human_bytes;
 
 pub(super) fn bundling(error: &BundlingError) -> Option<Advice> {
     match error {
@@ -80,9 +79,6 @@ pub(super) fn bundle(error: &BundleError) -> Option<Advice> {
         )),
         BundleError::InTheWay(_) => Some(advice(Kind::User, ["name a new or an empty folder"])),
         BundleError::Busy(_) => Some(advice(Kind::User, ["wait until it has ended"])),
-        BundleError::NoSpace { needed, free, .. } => Some((
-            Kind::User,
-            vec![format!("free {}", human_bytes(needed.saturating_sub(*free)))],
-        )),
+        BundleError::NoSpace(_) => None,
     }
 }

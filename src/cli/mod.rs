@@ -333,6 +333,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(error, &arguments),
     };
+    tell_of_large_files();
     let vars = Vars::current();
     let options = cli.globals.ui_options(&vars);
     if cli.command.is_brief() {
@@ -366,6 +367,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.kind.exit_code())
         }
     }
+}
+
+/// Lets a file that outgrows its limit (`ulimit -f`) be an error that is told, where the signal would end the process
+/// without a word. Programs that are started get the signal's own meaning back.
+fn tell_of_large_files() {
+    let seen = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, seen).ok();
 }
 
 /// The same for verbs that are over before anybody could ask what was interrupted; starting a thread would take them a

@@ -20,6 +20,7 @@ use crate::fsx::{self, PathContext as _, PathError};
 use crate::pep::WheelFilename;
 use crate::progress::{Event, Reporter};
 use crate::relpath::RelPath;
+use crate::space::Shortage;
 use crate::store::{Claim, Guard, Shelf, Staging, Store, StoreError, Sync, Trust};
 use crate::target::PythonMinor;
 use crate::threads;
@@ -59,16 +60,13 @@ pub enum TreeError {
         source: Box<UnpackError>,
     },
     /// Too little space for the unpacked files.
-    #[error("unpacking {file} needs {needed} bytes; {} has {free} bytes free", store.display())]
+    #[error("cannot unpack {file}")]
     NoSpace {
         /// The wheel's file name.
         file: String,
-        /// Bytes that will be written.
-        needed: u64,
-        /// The store.
-        store: PathBuf,
-        /// Bytes that are free.
-        free: u64,
+        /// What is needed, and what there is.
+        #[source]
+        source: Shortage,
     },
     /// Bytecode.
     #[error("cannot compile the bytecode of {file}")]
@@ -476,12 +474,9 @@ impl Trees<'_> {
         }
         let free = fsx::free_bytes(self.store.root())?;
         if plan.bytes() > free {
-            let store = self.store.root().to_owned();
             return Err(TreeError::NoSpace {
                 file: wheel.file.to_owned(),
-                needed: plan.bytes(),
-                store,
-                free,
+                source: Shortage::expected(self.store.root(), plan.bytes(), free),
             });
         }
         let staging = self.store.stage()?;

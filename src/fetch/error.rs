@@ -1,10 +1,11 @@
 //! What can go wrong when wheels are fetched.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::digest::WheelDigest;
 use crate::fsx::PathError;
 use crate::http::{self, Cause, ShownUrl};
+use crate::space::Shortage;
 
 /// A wheel that is not in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,15 +32,8 @@ pub enum Error {
         missing: Vec<Missing>,
     },
     /// Too little space for what is still to come.
-    #[error("{needed} bytes are needed in {}, but only {free} are free", path.display())]
-    NoSpace {
-        /// The folder that is written to.
-        path: PathBuf,
-        /// Bytes that are still needed.
-        needed: u64,
-        /// Bytes that are free.
-        free: u64,
-    },
+    #[error("the wheels do not fit into the cache")]
+    NoSpace(#[source] Shortage),
     /// The bytes are not those that were asked for; they are kept aside.
     #[error("{file} from {url} has the SHA-256 {actual}, expected {expected}")]
     Digest {
@@ -133,7 +127,7 @@ impl Error {
             | Self::Http { .. }
             | Self::Local { .. } => true,
             Self::Offline { .. }
-            | Self::NoSpace { .. }
+            | Self::NoSpace(_)
             | Self::Locate { .. }
             | Self::Nowhere { .. }
             | Self::Path(_)

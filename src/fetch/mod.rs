@@ -19,6 +19,7 @@ use crate::checkpoint;
 use crate::fsx::{PathError, free_bytes};
 use crate::http::{Cause, Http};
 use crate::progress::{Event, Reporter};
+use crate::space::Shortage;
 use crate::threads;
 
 mod arrival;
@@ -336,7 +337,8 @@ impl<'a> Fetcher<'a> {
         let (size, digest) = (part.have(), part.digest());
         let path = self.cache.admit_wheel(part.path(), &digest, &wanted.file)?;
         Arrival::write(self.cache, wanted, digest, part.origin());
-        part.finish()?;
+        // The wheel is in the cache; what is left of the download goes with the next collection.
+        part.finish().ok();
         Ok(VerifiedWheel::downloaded(wanted, digest, (path, size)))
     }
 
@@ -345,20 +347,21 @@ impl<'a> Fetcher<'a> {
         let path = self.cache.partial_folder()?;
         let free = (self.free_space)(&path)?;
         if free < needed {
-            return Err(Error::NoSpace { path, needed, free });
+            return Err(Error::NoSpace(Shortage::expected(&path, needed, free)));
         }
         Ok(())
     }
 
-    /// Turns "no space left" and "quota exceeded" into an error with figures.
+    /// Adds figures to an error that says that there are no bytes left.
     fn explain_full(&self, error: PathError, needed: u64) -> Error {
-        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-        if matches!(error.source.kind(), StorageFull | QuotaExceeded) {
-            let path = self.cache.root().join("partial");
-            let free = (self.free_space)(&path).unwrap_or(0);
-            return Error::NoSpace { path, needed, free };
+        match Shortage::of(&error.source, &error.path) {
+            Some(shortage) if shortage.is_of_bytes() => {
+                let path = self.cache.root().join("partial");
+                let free = (self.free_space)(&path).unwrap_or(0);
+                Error::NoSpace(Shortage::expected(&path, needed, free))
+            }
+            _ => error.into(),
         }
-        error.into()
     }
 }
 

@@ -3,13 +3,11 @@
 use std::path::PathBuf;
 
 use super::{Profile, ProfileError};
-use crate::fsx::{self, PathContext as _};
+use crate::fsx::{self, PathContext as _, PathError};
 
 impl Profile {
-    /// Writes the folders that the start-up hook puts on the path, relative to the project; no file where there are
-    /// none.
-    pub fn write_overlay(&self, folders: &[PathBuf]) -> Result<(), ProfileError> {
-        let path = self.folder().join("overlay.pth");
+    /// The text that names folders to the start-up hook. Refuses a path that cannot stand in it.
+    pub fn overlay_text(folders: &[PathBuf]) -> Result<String, ProfileError> {
         let mut text = String::new();
         for folder in folders {
             let line = folder.to_str().filter(|line| !line.contains(['\n', '\r']));
@@ -20,8 +18,14 @@ impl Profile {
             text.push_str(line);
             text.push('\n');
         }
+        Ok(text)
+    }
+
+    /// Writes what [`Profile::overlay_text`] gave; no file where that is empty.
+    pub fn write_overlay(&self, text: &str) -> Result<(), PathError> {
+        let path = self.folder().join("overlay.pth");
         let existing = fsx::read_if_exists(&path)?;
-        if folders.is_empty() {
+        if text.is_empty() {
             if existing.is_some() {
                 std::fs::remove_file(&path).at("remove", &path)?;
             }

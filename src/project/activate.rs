@@ -8,6 +8,7 @@ use super::choice::Chosen;
 use super::realise::Realised;
 use crate::config::ConfigError;
 use crate::env::state::{EnvironmentState, StateError};
+use crate::error::one_line;
 use crate::profile::{Cause, Choice, Generation, Profile, ProfileError, Request, user};
 use crate::progress::Event;
 use crate::store::{Shelf, Store, StoreError, Trust};
@@ -178,9 +179,9 @@ impl Project<'_> {
         let before = Before::of(&profile)?;
         let moved_aside = make_way(&profile, in_the_way)?;
         let request = self.request_of(cause, self.explicit_choice(&state, true));
+        let overlay = Profile::overlay_text(&self.overlay_folders())?;
         let generation = profile.reactivate(&store, target, request)?;
-        profile.write_overlay(&self.overlay_folders())?;
-        self.settle_gpu_env(&state.channel).map_err(ProfileError::from)?;
+        self.after_the_flip(&profile, &overlay, &state);
         Ok(before.switched_to(state, generation, moved_aside))
     }
 
@@ -221,10 +222,21 @@ impl Project<'_> {
         let before = Before::of(&profile)?;
         let moved_aside = make_way(&profile, in_the_way)?;
         let request = self.request_of(cause, choice);
+        let overlay = Profile::overlay_text(&self.overlay_folders())?;
         let (generation, _) = profile.activate(&store, path, state, request)?;
-        profile.write_overlay(&self.overlay_folders())?;
-        self.settle_gpu_env(&state.channel).map_err(ProfileError::from)?;
+        self.after_the_flip(&profile, &overlay, state);
         Ok(before.switched_to(state.clone(), generation, moved_aside))
+    }
+
+    /// Brings the project's own files up to the environment that is active now. That one is active whatever becomes of
+    /// them, so a failure is said and is no failure of the flip.
+    fn after_the_flip(&self, profile: &Profile, overlay: &str, state: &EnvironmentState) {
+        for written in [profile.write_overlay(overlay), self.settle_gpu_env(&state.channel)] {
+            if let Err(error) = written {
+                let message = format!("the environment is active, but {}", one_line(&error));
+                self.reporter.event(Event::Warning { message: &message });
+            }
+        }
     }
 
     /// The folders that `[tool.flambeau] editable` puts on the path. A folder with a `src` layout contributes `src`

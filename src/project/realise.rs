@@ -22,6 +22,7 @@ use crate::fetch::{self, Evidence, FetchOptions, Fetcher, VerifiedWheel};
 use crate::http::Cause;
 use crate::lockfile::{Origin, Selected};
 use crate::progress::{Event, Reporter};
+use crate::space::Shortage;
 use crate::store::{Claim, Shelf, Store, StoreError, Sync, Trust};
 use crate::threads;
 
@@ -60,24 +61,8 @@ pub enum RealiseError {
     #[error(transparent)]
     Build(#[from] BuildError),
     /// The store's file system is full.
-    #[error(
-        "the store {} is full: about {needed} bytes are needed, {free} bytes{} are free",
-        store.display(),
-        files.map(|files| format!(" (and room for {files} files)")).unwrap_or_default()
-    )]
-    Full {
-        /// The store.
-        store: PathBuf,
-        /// Bytes that are still to be written.
-        needed: u64,
-        /// Bytes that are free.
-        free: u64,
-        /// How many more files the file system can hold, where it says so.
-        files: Option<u64>,
-        /// What was being written.
-        #[source]
-        source: Box<RealiseError>,
-    },
+    #[error("the environment does not fit into the store")]
+    Full(#[source] Shortage),
     /// A visible environment cannot be read.
     #[error("the environment {} cannot be used", path.display())]
     State {

@@ -1,13 +1,11 @@
-//! A disk that turns out to be full while it is written to: how much would have been needed, and how much is there.
-
-use std::error::Error as StdError;
+//! A store that turns out to be full while it is written to: how much would have been needed.
 
 use super::Project;
 use super::plan::Plan;
 use super::realise::{RealiseError, wheel_id};
 use crate::env::admission::rules;
 use crate::env::tree::tree_name;
-use crate::fsx;
+use crate::space::Shortage;
 use crate::store::Shelf;
 use crate::wheel::archive::{Archive, LocalFile};
 use crate::wheel::plan::plan as plan_wheel;
@@ -15,35 +13,19 @@ use crate::wheel::plan::plan as plan_wheel;
 /// What an environment takes beside its trees: its folders, links and state.
 const SKELETON: u64 = 1 << 20;
 
-/// Whether the system said so, anywhere on the way.
-fn is_full(error: &(dyn StdError + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.downcast_ref::<std::io::Error>().is_some_and(fsx::is_full) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
-}
-
 /// Adds figures to an error that says that the store's disk is full.
 pub(super) fn explain_full(project: &Project<'_>, plan: &Plan, error: RealiseError) -> RealiseError {
     // Fetching has figures of its own.
-    if matches!(error, RealiseError::Fetch(_)) || !is_full(&error) {
-        return error;
-    }
-    let Ok(store) = project.store() else { return error };
-    let Some((free, files)) = fsx::free_space(store.root()) else {
+    let found = Shortage::among(&error).filter(|_| !matches!(error, RealiseError::Fetch(_)));
+    let (Some(found), Ok(store)) = (found, project.store()) else {
         return error;
     };
-    RealiseError::Full {
-        needed: needed(project, plan).unwrap_or(SKELETON),
-        store: store.root().to_owned(),
-        free,
-        files,
-        source: Box::new(error),
+    // Another disk (of temporary files, of the cache), or something else than bytes: no figures of the store help.
+    if !found.is_of_bytes() || found.has_figures() || !found.is_about(store.root()) {
+        return error;
     }
+    let needed = needed(project, plan).unwrap_or(SKELETON);
+    RealiseError::Full(found.of_folder(store.root(), needed))
 }
 
 /// The unpacked size of every wheel that is no tree yet.

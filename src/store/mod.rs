@@ -264,7 +264,8 @@ impl Store {
             Err(error) => return Err(error).at("publish", &target).map_err(StoreError::from),
         }
         checkpoint::reach("store.renamed");
-        set_mode(&target, 0o555)?;
+        // It is visible and whole; a top folder that stays writable is closed by whoever repairs the store.
+        set_mode(&target, 0o555).ok();
         if sync == Sync::Full {
             self.sync_file_system()?;
         }
@@ -292,7 +293,7 @@ impl Store {
         checkpoint::reach("store.opened");
         exchange(staging.path(), &target)?;
         checkpoint::reach("store.exchanged");
-        set_mode(&target, 0o555)?;
+        set_mode(&target, 0o555).ok();
         if sync == Sync::Full {
             self.sync_file_system()?;
             self.write_record(shelf, name, true, contents)?;

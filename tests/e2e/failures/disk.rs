@@ -36,7 +36,7 @@ fn f04_a_cache_without_space_is_refused_before_the_first_byte() {
     let wheel = Wheel::new("bulky", "1.0")
         .stored()
         .file("bulky/data.bin", noise(3 << 20));
-    let size = world.server().offer(Shelf::Index, wheel).bytes.len();
+    world.server().offer(Shelf::Index, wheel);
     standing.lock(&["bulky"]);
     let Some(output) = in_own_mounts(world, &small(&world.cache(), "size=1m"), &["build"]) else {
         return skip("a full cache", "no file system can be mounted");
@@ -45,7 +45,13 @@ fn f04_a_cache_without_space_is_refused_before_the_first_byte() {
     standing.assert_refused(
         output,
         1,
-        &[&size.to_string(), "bytes are needed", &cache, "free", "--cache-dir"],
+        &[
+            "3.1 MB are needed in",
+            &cache,
+            "1.0 MB are free",
+            "hint: free 2.1 MB, or",
+            "--cache-dir",
+        ],
     );
     assert!(world.server().requests_to("bulky-1.0-py3-none-any.whl").is_empty());
 }
@@ -66,7 +72,7 @@ fn f04_a_cache_that_fills_up_on_the_way() {
     };
     let cache = world.cache().display().to_string();
     let output = output.fails(1);
-    assert!(output.stderr.contains("bytes are needed"), "{output}");
+    assert!(output.stderr.contains("kB are needed in"), "{output}");
     assert!(
         output.stderr.contains(&cache) && output.stderr.contains("hint: free "),
         "{output}"
@@ -88,12 +94,16 @@ fn f04_a_store_without_space_for_a_wheel() {
         return skip("a full store", "no file system can be mounted");
     };
     let shown = store.display().to_string();
-    standing.assert_refused(output, 1, &["airy-1.0", "needs 4194", &shown, "free", "--store-dir"]);
+    standing.assert_refused(
+        output,
+        1,
+        &["airy-1.0", "4.2 MB are needed in", &shown, "hint: free ", "--store-dir"],
+    );
 }
 
 /// Builds on stores of growing size until one is large enough: each failure is clean, and with space the next run
 /// succeeds on what the failed one left.
-fn sweep(options: impl Fn(usize) -> String) {
+fn sweep(options: impl Fn(usize) -> String, told: &str, hint: &str) {
     let world = World::new();
     let Some(python) = world.any_python() else { return };
     world
@@ -135,9 +145,13 @@ fn sweep(options: impl Fn(usize) -> String) {
         assert_eq!(output.text(), "1", "{output}");
         let message = &output.stderr;
         assert!(
-            message.contains("error: ") && message.contains("hint: free"),
+            message.contains("error: ") && message.contains(told) && message.contains(hint),
             "{output}"
         );
+        assert_eq!(message.matches("hint: ").count(), 1, "{output}");
+        // Figures are for people.
+        let is_long = |word: &str| word.len() > 4 && word.bytes().all(|byte| byte.is_ascii_digit());
+        assert!(!message.split_whitespace().any(is_long), "{output}");
         assert!(message.contains(&shown), "{output}");
         failures += 1;
     }
@@ -146,12 +160,90 @@ fn sweep(options: impl Fn(usize) -> String) {
 
 #[test]
 fn f04_a_store_that_fills_up_at_any_point() {
-    sweep(|step| format!("size={}k", 4 + 160 * step));
+    sweep(|step| format!("size={}k", 4 + 160 * step), " are free", "--store-dir");
 }
 
 #[test]
 fn f04_a_store_without_free_inodes() {
-    sweep(|step| format!("size=64m,nr_inodes={}", 8 + 90 * step));
+    sweep(
+        |step| format!("size=64m,nr_inodes={}", 8 + 90 * step),
+        "no inodes are free",
+        "hint: free some files",
+    );
+}
+
+/// The process may write no file of more than a megabyte: that is no full disk.
+#[test]
+fn a_limit_on_the_size_of_files_is_told_as_one() {
+    let Some(standing) = Standing::new() else { return };
+    let world = &standing.world;
+    let wheel = Wheel::new("bulky", "1.0")
+        .stored()
+        .file("bulky/data.bin", noise(3 << 20));
+    world.server().offer(Shelf::Index, wheel);
+    standing.lock(&["bulky"]);
+    let mut command = world.command("/bin/sh");
+    // In blocks of 512 bytes.
+    command.args([
+        "-c",
+        "ulimit -f 2048; exec \"$@\"",
+        "sh",
+        env!("CARGO_BIN_EXE_flambeau"),
+        "build",
+    ]);
+    let output = world.run(command);
+    standing.assert_refused(
+        output,
+        1,
+        &["cannot write", "1.0 MB, see `ulimit -f`", "ulimit -f unlimited"],
+    );
+    world.flambeau(&["fetch"]).ok();
+    let mut command = world.command("/bin/sh");
+    command.args([
+        "-c",
+        "ulimit -f 2048; exec \"$@\"",
+        "sh",
+        env!("CARGO_BIN_EXE_flambeau"),
+        "build",
+        "--offline",
+    ]);
+    let output = world.run(command);
+    assert!(
+        !output.stderr.contains("no space") && !output.stderr.contains("hint: free"),
+        "{output}"
+    );
+    standing.assert_refused(output, 1, &["bulky/data.bin", "see `ulimit -f`"]);
+    world.flambeau(&["build"]).ok();
+}
+
+/// What comes after the flip does not make it undone.
+#[test]
+fn a_flip_is_done_whatever_becomes_of_the_files_beside_it() {
+    let Some(standing) = Standing::new() else { return };
+    let world = &standing.world;
+    standing.lock(&["filelock"]);
+    // Files that are to go, and cannot be removed as files.
+    for name in ["gpu.env", "overlay.pth"] {
+        fs::create_dir_all(world.project().join(".flambeau").join(name).join("x")).expect("a writable project");
+    }
+    let before = active(world);
+    let output = world.flambeau(&["build"]).ok();
+    assert_ne!(active(world), before);
+    for part in [
+        "warning: the environment is active, but cannot",
+        "gpu.env",
+        "overlay.pth",
+    ] {
+        assert!(output.stderr.contains(part), "{part}: {output}");
+    }
+    let output = world.flambeau(&["rollback"]).ok();
+    assert_eq!(active(world), before);
+    assert!(
+        output.stderr.contains("warning: the environment is active, but"),
+        "{output}"
+    );
+    world.flambeau(&["activate", "2"]).ok();
+    assert_ne!(active(world), before);
 }
 
 fn set_mode(path: &Path, mode: u32) {
