@@ -7,7 +7,7 @@
 use std::error::Error as StdError;
 
 use super::explain_bundle::{bundle, bundling};
-use super::explain_from::{direct, export, foreign, from, reference, wheel_of_sources};
+use super::explain_from::{direct, export, foreign, from, reference, unread, wheel_of_sources};
 use super::explain_wheel::{archive, wheel};
 use crate::bundle::BundleError;
 use crate::collect::CollectError;
@@ -369,6 +369,7 @@ pub(super) fn lockfile(error: &LockfileError) -> Option<Advice> {
             ..
         } => Some(advice(Kind::User, ["use the newer flambeau that wrote it"])),
         LockfileError::Keys { .. } => Some(advice(Kind::User, ["run `flambeau lock` to write it again"])),
+        LockfileError::Foreign(foreign) => Some((Kind::User, unread(foreign))),
         LockfileError::Select { .. } => None,
         LockfileError::Requirement {
             source: SyntaxError::Sources(sources),
@@ -387,6 +388,10 @@ fn manifest(error: &ManifestError) -> Option<Advice> {
         ManifestError::Lockfile(inner) => lockfile(inner),
         ManifestError::Reference(inner) => Some(reference(inner)),
         ManifestError::Exists(_) => Some(advice(Kind::User, ["`flambeau add REQ` adds requirements to it"])),
+        ManifestError::Foreign(_) => Some(advice(
+            Kind::User,
+            ["name requirements with `flambeau add REQ…`, which writes them to `[tool.flambeau] requirements`"],
+        )),
         ManifestError::Dynamic(_) => Some(advice(
             Kind::User,
             ["add the requirement where they come from, or to `[tool.flambeau] requirements`"],

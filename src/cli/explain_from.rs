@@ -2,6 +2,7 @@
 //! (`export`) cannot be made.
 
 use super::explain::{Advice, advice, files, lockfile, network, plan};
+use crate::config::{Declared, ForeignDependencies};
 use crate::error::Kind;
 use crate::lockfile::foreign::{ForeignError, LineProblem, SourceForm};
 use crate::project::direct::DirectError;
@@ -148,6 +149,30 @@ pub(super) fn foreign(error: &ForeignError) -> Advice {
         _ => Vec::new(),
     };
     (Kind::User, hints.into_iter().map(str::to_owned).collect())
+}
+
+/// How to name the requirements that a project declares in a way that is not read.
+pub(super) fn unread(foreign: &ForeignDependencies) -> Vec<String> {
+    let file = foreign.path.display();
+    let own = match &foreign.declared {
+        Declared::Lists => {
+            Some("select a list with `flambeau lock --group NAME` or `flambeau lock --extra NAME`".to_owned())
+        }
+        Declared::Lockfile | Declared::Requirements { hashed: true } => {
+            Some(format!("build what it pins with `flambeau build --from {file}`"))
+        }
+        Declared::Requirements { hashed: false } => Some(format!(
+            "pin it with `uv pip compile --generate-hashes {file} -o locked.txt`, then run `flambeau build --from locked.txt`"
+        )),
+        Declared::Dynamic | Declared::Table(_) | Declared::Setup | Declared::Other => None,
+    };
+    let add = match &foreign.declared {
+        // There the requirements come from elsewhere, so `add` has no list to add to.
+        Declared::Dynamic => "list the requirements in `[tool.flambeau] requirements` in pyproject.toml",
+        _ => "name the requirements with `flambeau add REQ…`, which writes them to pyproject.toml",
+    };
+    let lock = "name them for the lockfile alone with `flambeau lock REQ…`";
+    own.into_iter().chain([add.to_owned(), lock.to_owned()]).collect()
 }
 
 /// How to come by a wheel of what is pinned as source code.

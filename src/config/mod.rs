@@ -14,6 +14,7 @@ use url::Url;
 
 mod appsettings;
 mod error;
+mod foreign;
 mod lists;
 mod pyproject;
 mod sources;
@@ -21,6 +22,7 @@ mod vars;
 
 pub use appsettings::AppSettingsError;
 pub use error::{ConfigError, Origin};
+pub use foreign::{Declared, ForeignDependencies};
 pub use lists::{ListError, Lists};
 pub use pyproject::{PrivateIndex, PyprojectError};
 pub use vars::Vars;
@@ -201,6 +203,7 @@ pub struct Config {
     pub sync: Sync,
     backends: [Vec<Channel>; 3],
     channels: BTreeMap<Channel, pyproject::ChannelTable>,
+    foreign: foreign::Manifest,
 }
 
 impl Config {
@@ -208,7 +211,9 @@ impl Config {
     pub fn load(overrides: &Overrides, vars: &Vars, cwd: &Path) -> Result<Self, ConfigError> {
         let project = normal(&cwd.join(overrides.project.as_deref().unwrap_or(Path::new(""))));
         let manifest = project.join("pyproject.toml");
-        let (head, ours, lists) = pyproject::read(&manifest)?.parts(&manifest);
+        let document = pyproject::read(&manifest)?;
+        let foreign = document.foreign();
+        let (head, ours, lists) = document.parts(&manifest);
         let key = |name: &str| Origin::File(manifest.clone(), format!(" [tool.flambeau] {name}"));
         let settings = match &overrides.config {
             Some(file) => read_settings(&cwd.join(file), true)?,
@@ -294,6 +299,7 @@ impl Config {
             sync: ours.sync.unwrap_or_default(),
             backends: [ours.backends.cuda, ours.backends.rocm, ours.backends.cpu],
             channels: ours.channels,
+            foreign,
             project,
         };
         config.check()?;
@@ -303,11 +309,14 @@ impl Config {
     /// The same configuration, had `pyproject.toml` this text: what it says of requirements is read again.
     pub fn with_manifest(&self, text: &str) -> Result<Self, ConfigError> {
         let manifest = self.project.join("pyproject.toml");
-        let (head, ours, lists) = pyproject::parse(text, &manifest)?.parts(&manifest);
+        let document = pyproject::parse(text, &manifest)?;
+        let foreign = document.foreign();
+        let (head, ours, lists) = document.parts(&manifest);
         Ok(Self {
             requires_python: required_python(head.requires_python, &manifest),
             requirements: both(head.dependencies, ours.requirements),
             lists,
+            foreign,
             ..self.clone()
         })
     }

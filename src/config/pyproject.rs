@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::lists::Lists;
-use super::{LinkMode, Sync};
+use super::{LinkMode, Sync, foreign};
 use crate::backend::{Backend, Channel, Preference};
 use crate::document::DocumentError;
 use crate::fsx::{PathError, read_if_exists};
@@ -51,6 +51,13 @@ pub(super) struct Document {
 }
 
 impl Document {
+    /// What it declares in ways that are not read.
+    pub(super) fn foreign(&self) -> foreign::Manifest {
+        let has_lists = [&self.project.optional_dependencies, &self.dependency_groups];
+        let has_lists = has_lists.into_iter().any(|lists| foreign::has_list(lists.as_ref()));
+        foreign::Manifest::of(self.project.dynamic.as_ref(), &self.tool.others, has_lists)
+    }
+
     /// Splits into what others own and what is ours. `path` is where it stands, for messages.
     pub(super) fn parts(mut self, path: &Path) -> (Project, Flambeau, Lists) {
         let table = |value: Option<toml::Value>| match value {
@@ -76,12 +83,15 @@ pub(super) struct Project {
     pub(super) requires_python: Option<VersionSpecifiers>,
     name: Option<toml::Value>,
     optional_dependencies: Option<toml::Value>,
+    dynamic: Option<toml::Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct ToolTable {
     #[serde(default)]
     flambeau: Flambeau,
+    #[serde(flatten)]
+    others: foreign::Tools,
 }
 
 /// `[tool.flambeau]`.

@@ -81,7 +81,8 @@ impl Project<'_> {
 
     /// The torch that the requirements pin, be it the default one.
     fn pinned_torch(&self) -> Option<Version> {
-        let requirements = self.requirements_for(None, &[]);
+        let named = self.named_requirements(None, &[]);
+        let requirements = named.or_else(|| self.default_requirements().ok())?;
         let torch = requirements
             .iter()
             .filter_map(|text| requirement(text).ok())

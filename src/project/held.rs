@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 
 use super::Project;
-use super::relock::LockRequest;
-use crate::config::ListError;
+use super::lockfiles::LockfileError;
+use super::relock::{LockRequest, RelockError};
+use crate::config::{Declared, ForeignDependencies};
 use crate::lockfile::{Lockfile, Settings};
 
 /// See the module.
@@ -31,8 +32,20 @@ impl Held {
 }
 
 impl Project<'_> {
+    /// Refuses a lockfile that another tool wrote: it pins what the default requirements would replace.
+    fn check_made_here(&self, existing: Option<&Lockfile>) -> Result<(), LockfileError> {
+        match existing.filter(|existing| existing.targets.is_empty() && !existing.packages.is_empty()) {
+            None => Ok(()),
+            Some(existing) => Err(ForeignDependencies {
+                path: self.lockfile_path(&existing.channel),
+                declared: Declared::Lockfile,
+            }
+            .into()),
+        }
+    }
+
     /// What holds for a lockfile.
-    pub fn held(&self, existing: Option<&Lockfile>, request: &LockRequest) -> Result<Held, ListError> {
+    pub fn held(&self, existing: Option<&Lockfile>, request: &LockRequest) -> Result<Held, RelockError> {
         let config = self.config;
         let before = existing.map(|existing| existing.settings.clone()).unwrap_or_default();
         let mut settings = Settings {
@@ -55,18 +68,28 @@ impl Project<'_> {
         if config.requirements.is_some() || !config.overrides.is_empty() {
             settings.overrides.clone_from(&config.overrides);
         }
-        let mut requirements = self.requirements_for(existing, &request.requirements);
+        let named = self.named_requirements(existing, &request.requirements);
         if let Some((extras, groups)) = &request.lists {
             (settings.extras, settings.groups) = (extras.clone(), groups.clone());
         } else {
             (settings.extras, settings.groups) = (before.extras, before.groups);
-            if config.lists.is_empty() && config.requirements.is_none() {
+            if let (true, None, Some(requirements)) = (config.lists.is_empty(), &config.requirements, &named) {
+                let requirements = requirements.clone();
                 return Ok(Held { requirements, settings });
             }
             // What the project does not have any more does not hold any more.
             settings.extras.retain(|extra| config.lists.has_extra(extra));
             settings.groups.retain(|group| config.lists.has_group(group));
         }
+        let mut requirements = match named {
+            Some(named) => named,
+            // A list that is asked for names requirements too.
+            None if !(settings.extras.is_empty() && settings.groups.is_empty()) => Vec::new(),
+            None => {
+                self.check_made_here(existing)?;
+                self.default_requirements()?
+            }
+        };
         let mut seen: BTreeSet<String> = requirements.iter().cloned().collect();
         let extras = settings.extras.iter().map(|extra| config.lists.extra(extra));
         let groups = settings.groups.iter().map(|group| config.lists.group(group));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Project;
 use crate::backend::Channel;
+use crate::config::{Declared, ForeignDependencies};
 use crate::digest::LockfileDigest;
 use crate::fsx::{self, PathContext as _, PathError};
 use crate::key;
@@ -57,6 +58,9 @@ pub enum LockfileError {
         #[source]
         source: SelectError,
     },
+    /// Nothing that is read names requirements, and the project declares some.
+    #[error(transparent)]
+    Foreign(#[from] ForeignDependencies),
     /// A requirement that is not PEP 508.
     #[error("`{text}` is no requirement")]
     Requirement {
@@ -172,20 +176,40 @@ impl Project<'_> {
         Ok(found)
     }
 
-    /// The requirements that hold for a lockfile: those given as arguments, else the project's, else those that the
-    /// existing lockfile was resolved for, else the default pins.
+    /// The requirements that somebody names for a lockfile: those given as arguments, else the project's, else those
+    /// that the existing lockfile was resolved for.
     #[must_use]
-    pub fn requirements_for(&self, existing: Option<&Lockfile>, given: &[String]) -> Vec<String> {
+    pub fn named_requirements(&self, existing: Option<&Lockfile>, given: &[String]) -> Option<Vec<String>> {
         if !given.is_empty() {
-            return given.to_vec();
+            return Some(given.to_vec());
         }
         if let Some(requirements) = &self.config.requirements {
-            return requirements.clone();
+            return Some(requirements.clone());
         }
-        match existing {
-            Some(existing) if !existing.requirements.is_empty() => existing.requirements.clone(),
-            _ => DEFAULT_REQUIREMENTS.map(str::to_owned).to_vec(),
+        let existing = existing.filter(|existing| !existing.requirements.is_empty())?;
+        Some(existing.requirements.clone())
+    }
+
+    /// The requirements where nobody names any: the default pins. An error where the project declares some that are not
+    /// read: those pins would be a guess. Lists that nobody selects are a warning elsewhere.
+    pub fn default_requirements(&self) -> Result<Vec<String>, LockfileError> {
+        match self.config.foreign_dependencies()? {
+            Some(foreign) if foreign.declared != Declared::Lists => Err(foreign.into()),
+            _ => Ok(DEFAULT_REQUIREMENTS.map(str::to_owned).to_vec()),
         }
+    }
+
+    /// What to say of a lockfile with the default pins, in a project that declares other dependencies: nobody may have
+    /// asked for those pins.
+    pub(super) fn doubt(&self, requirements: &[String]) -> Option<String> {
+        if self.config.requirements.is_some() || requirements != DEFAULT_REQUIREMENTS {
+            return None;
+        }
+        let foreign = self.config.foreign_dependencies().ok().flatten()?;
+        let default = DEFAULT_REQUIREMENTS.join(", ");
+        Some(format!(
+            "{foreign}; the lockfile is for {default}; list the requirements in `[tool.flambeau] requirements`"
+        ))
     }
 
     /// `keys.json`; empty where it does not exist.

@@ -2,14 +2,15 @@
 //!
 //! Owns: where a requirement goes, and what the text looks like afterwards. Formatting and comments that are there
 //! stay; an edit is a new text beside the old one, and nothing is written before somebody decides so.
-//! Refuses: files that are no TOML, lists that another tool computes (`dynamic`).
+//! Refuses: files that are no TOML, lists that another tool computes (`dynamic`). Beside the package of another tool
+//! (`setup.py`, `[tool.poetry]`) no `[project]` table is written: requirements go to `[tool.flambeau]`.
 
 use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, DocumentMut, Item, Table, Value};
 
 use super::Project;
-use super::lockfiles::{DEFAULT_REQUIREMENTS, LockfileError, requirement};
+use super::lockfiles::{LockfileError, requirement};
 use crate::document::DocumentError;
 use crate::fsx::{self, PathError};
 use crate::pep::{MarkerTree, PackageName, Requirement};
@@ -48,6 +49,9 @@ pub enum ManifestError {
     /// A project is there already.
     #[error("{} has a [project] table already", .0.display())]
     Exists(PathBuf),
+    /// Another tool's package, whose name and requirements a `[project]` table would replace.
+    #[error("{0} defines this project already; a [project] table would replace its name and requirements")]
+    Foreign(String),
     /// Another tool computes the requirements.
     #[error("{} says that `dependencies` are dynamic", .0.display())]
     Dynamic(PathBuf),
@@ -117,7 +121,10 @@ impl Project<'_> {
         if document(&path, &text)?.contains_key("project") {
             return Err(ManifestError::Exists(path));
         }
-        let after = self.with_project(&text, &DEFAULT_REQUIREMENTS.map(str::to_owned));
+        if let Some(package) = self.config.foreign_package()? {
+            return Err(ManifestError::Foreign(package));
+        }
+        let after = self.with_project(&text, &self.default_requirements()?);
         Ok(Edit { path, before, after })
     }
 
@@ -212,7 +219,18 @@ impl Project<'_> {
         let lockfiles = self.all_lockfiles()?;
         let mut existing = lockfiles.iter().map(|(_, read)| &read.lockfile);
         let existing = existing.find(|lockfile| !lockfile.requirements.is_empty());
-        let hold = self.requirements_for(existing, &[]);
+        let named = self.named_requirements(existing, &[]);
+        if !is_dynamic(&found) && self.config.foreign_package()?.is_some() {
+            own_list(&mut found, path)?;
+            let list = existing_list(&mut found, path)?;
+            named.iter().flatten().for_each(|text| push(list, text));
+            return Ok(found);
+        }
+        let hold = match named.map_or_else(|| self.default_requirements(), Ok) {
+            // What the project declares elsewhere is not known, and the default pins are not it.
+            Err(LockfileError::Foreign(_)) => Vec::new(),
+            hold => hold?,
+        };
         if !project {
             return document(path, &self.with_project(text, &hold));
         }
@@ -220,8 +238,7 @@ impl Project<'_> {
             let (path, key) = (path.to_owned(), "dependencies");
             return Err(ManifestError::NoList { path, key });
         }
-        let dynamic = found["project"].get("dynamic").and_then(Item::as_array);
-        if dynamic.is_some_and(|keys| keys.iter().any(|key| key.as_str() == Some("dependencies"))) {
+        if is_dynamic(&found) {
             return Err(ManifestError::Dynamic(path.to_owned()));
         }
         let mut list = Array::new();
@@ -259,6 +276,21 @@ fn document(path: &Path, text: &str) -> Result<DocumentMut, ManifestError> {
     text.parse().map_err(|source| ManifestError::Syntax {
         path: path.to_owned(),
         source: DocumentError::toml_syntax(text, &source),
+    })
+}
+
+/// Whether another tool computes the requirements of `[project]`.
+fn is_dynamic(document: &DocumentMut) -> bool {
+    let dynamic = document.get("project").and_then(|project| project.get("dynamic"));
+    let mut keys = dynamic.and_then(Item::as_array).into_iter().flatten();
+    keys.any(|key| key.as_str() == Some("dependencies"))
+}
+
+/// flambeau's own list, which must be there.
+fn existing_list<'d>(document: &'d mut DocumentMut, path: &Path) -> Result<&'d mut Array, ManifestError> {
+    existing(document, &OURS).ok_or_else(|| ManifestError::NoList {
+        path: path.to_owned(),
+        key: "requirements",
     })
 }
 

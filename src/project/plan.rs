@@ -205,6 +205,9 @@ impl Project<'_> {
         let (lockfile, mut warnings) = self.wanted_lockfile(&chosen.channel, options)?;
         let interpreter = self.interpreter(&lockfile)?;
         let mut plan = self.finish_plan(chosen, lockfile, interpreter)?;
+        let doubt = self.doubt(&plan.lockfile.lockfile.requirements);
+        // A lockfile that was just resolved came with it.
+        warnings.extend(doubt.filter(|doubt| !warnings.contains(doubt)));
         warnings.append(&mut plan.warnings);
         if let Some(decision) = &plan.chosen.decision {
             // Never silently CPU.
@@ -292,9 +295,7 @@ impl Project<'_> {
 
     /// What makes a lockfile stale, decided offline.
     pub fn staleness(&self, channel: &Channel, existing: &ReadLockfile) -> Result<Vec<Difference>, PlanError> {
-        let held = self
-            .held(Some(&existing.lockfile), &LockRequest::default())
-            .map_err(RelockError::from)?;
+        let held = self.held(Some(&existing.lockfile), &LockRequest::default())?;
         let requirements = held
             .requirements
             .iter()

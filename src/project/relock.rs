@@ -228,6 +228,9 @@ impl Project<'_> {
             Err(error) => (None, vec![format!("{error}; it is made anew")]),
         };
         let held = self.held(existing.as_ref(), request)?;
+        if request.requirements.is_empty() {
+            warnings.extend(self.doubt(&held.requirements));
+        }
         let mut requirements = requirements(&held.requirements)?;
         let network = self.network(channel, interpreter)?;
         let directs = self

@@ -31,6 +31,9 @@ impl Project<'_> {
         let Some((_, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name) else {
             return Ok(None);
         };
+        if self.config.requirements.is_none() {
+            self.default_requirements().map_err(RelockError::from)?;
+        }
         let path = self.lockfile_path(channel);
         let read = from_bytes(path, text.as_bytes().to_vec(), channel).map_err(RelockError::from)?;
         if self.claims_any(&read.lockfile) || !self.staleness(channel, &read)?.is_empty() {

@@ -21,6 +21,7 @@ mod export;
 mod failures;
 mod fetch;
 mod fidelity;
+mod foreign_projects;
 mod from;
 mod gc;
 mod hash;

@@ -8,7 +8,7 @@ use super::{Given, PipError, PipSettings, Surroundings};
 use crate::http::ShownUrl;
 use crate::index::links::may_hold_wheels;
 
-/// The package index and who named it. The URL may hold credentials until an [`super::Index`] takes them out.
+/// The package index and who named it. The URL may hold credentials until an [`crate::index::Index`] takes them out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PackageIndex {
     /// Its base URL.
