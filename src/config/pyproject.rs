@@ -247,13 +247,10 @@ fn patterns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NamePatter
     let texts = Vec::<String>::deserialize(deserializer)?;
     if texts.is_empty() {
         return Err(D::Error::custom(
-            "`packages` is empty ([]); name the packages that come from this index, e.g. `corp-*`",
+            "the list is empty; name the packages that come from this index, e.g. `corp-*`",
         ));
     }
-    let read = |text: &String| {
-        text.parse()
-            .map_err(|why| D::Error::custom(format_args!("`packages`: {why}")))
-    };
+    let read = |text: &String| text.parse().map_err(D::Error::custom);
     texts.iter().map(read).collect()
 }
 
@@ -321,19 +318,19 @@ mod tests {
             ),
             (
                 "[[tool.flambeau.index]]\nname = \"a\"\nurl = \"https://example.org\"\npackages = []",
-                "pyproject.toml:4: `packages` is empty ([])",
+                "pyproject.toml:4: tool.flambeau.index[0].packages: the list is empty",
             ),
             (
                 "[[tool.flambeau.index]]\nname = \"a\"\nurl = \"https://example.org\"\npackages = [\"corp-*\", \"\"]",
-                "pyproject.toml:4: `packages`: `` matches no valid package name; expected a name",
+                "pyproject.toml:4: tool.flambeau.index[0].packages: `` matches no valid package name; expected a name",
             ),
             (
                 "[[tool.flambeau.index]]\nname = \"a\"\nurl = \"https://example.org\"\npackages = [\"-\"]",
-                "pyproject.toml:4: `packages`: `-` matches no valid package name; expected a name",
+                "pyproject.toml:4: tool.flambeau.index[0].packages: `-` matches no valid package name; expected a name",
             ),
             (
                 "[[tool.flambeau.index]]\nname = \"a\"\nurl = \"https://example.org\"",
-                "pyproject.toml:1: missing field `packages`",
+                "pyproject.toml:1: tool.flambeau.index[0]: `packages` is missing",
             ),
             (
                 "[tool.flambeau]\npython-versions = [\"4.1\"]",

@@ -234,7 +234,7 @@ fn f07_an_interrupted_download_is_gone_on_with_by_the_same_command() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         if signal == Signal::INT {
             assert_eq!(output.status.code(), Some(130), "{stderr}");
-            assert!(stderr.contains("hint: the same command"), "{stderr}");
+            assert!(stderr.contains("hint: run the same command again"), "{stderr}");
         }
         unstated.world.server().clear_log();
         unstated.lock().ok();
