@@ -363,21 +363,31 @@ impl Lines {
             speed as u64,
             self.bytes.saturating_sub(self.done_bytes) / (speed as u64).max(1),
         );
-        let rest = if self.done_files < self.files {
+        let rest = if self.done_files < self.files && self.bytes > 0 {
             format!(", {left} s left")
         } else {
             String::new()
         };
+        let of = if self.bytes > 0 {
+            format!(" of {}", human_bytes(self.bytes.max(self.done_bytes)))
+        } else {
+            String::new()
+        };
         format!(
-            "  {}/{} wheels, {} of {}, {}/s{rest}",
+            "  {}/{} wheels, {}{of}, {}/s{rest}",
             self.done_files,
             self.files,
             human_bytes(self.done_bytes),
-            human_bytes(self.bytes),
             human_bytes(speed)
         )
     }
 }
+
+/// What arrived of all wheels, and of one; where the size is not known, a bar would say that all of it is there.
+const TOTAL: &str = "{prefix} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left";
+const TOTAL_UNKNOWN: &str = "{prefix} {decimal_bytes} {decimal_bytes_per_sec}";
+const FILE: &str = "  {msg:44!} [{bar:20}] {decimal_bytes}/{decimal_total_bytes}";
+const FILE_UNKNOWN: &str = "  {msg:44!} {decimal_bytes}";
 
 fn bar_style(template: &str) -> ProgressStyle {
     // The templates are constants below; one that indicatif cannot read falls back to its default bar.
@@ -404,9 +414,7 @@ impl Bars {
                     bar.finish_and_clear();
                 }
                 let bar = self.all.add(ProgressBar::new(*bytes));
-                bar.set_style(bar_style(
-                    "{prefix} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left",
-                ));
+                bar.set_style(bar_style(if *bytes > 0 { TOTAL } else { TOTAL_UNKNOWN }));
                 bar.set_prefix(format!("{files} wheels"));
                 if let Some(earlier) = state.total.replace(bar) {
                     earlier.finish_and_clear();
@@ -422,9 +430,7 @@ impl Bars {
                         Some(total) => self.all.insert_before(total, bar),
                         None => self.all.add(bar),
                     };
-                    bar.set_style(bar_style(
-                        "  {msg:44!} [{bar:20}] {decimal_bytes}/{decimal_total_bytes}",
-                    ));
+                    bar.set_style(bar_style(if size.is_some() { FILE } else { FILE_UNKNOWN }));
                     bar.set_message(shown::line(file).into_owned());
                     bar.set_position(*have);
                     state.files.insert((*file).to_owned(), bar);
@@ -432,9 +438,11 @@ impl Bars {
             }
             Event::FetchSized { file, size } => {
                 if let Some(bar) = state.files.get(*file) {
+                    bar.set_style(bar_style(FILE));
                     bar.set_length(*size);
                 }
                 if let Some(total) = &state.total {
+                    total.set_style(bar_style(TOTAL));
                     total.inc_length(*size);
                 }
             }

@@ -231,6 +231,8 @@ impl Download<'_> {
         let total = total.or(self.wanted.size);
         if let Some(size) = total.filter(|_| self.wanted.size.is_none() && !self.sized) {
             self.sized = true;
+            // A size is of a wheel that was begun.
+            self.announce();
             self.run.report(Event::FetchSized {
                 file: &self.wanted.file,
                 size,

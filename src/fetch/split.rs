@@ -12,13 +12,14 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use url::Url;
 
 use super::error::Error;
 use super::part::{Origin, Part};
 use super::{Fetcher, Run, Wanted};
-use crate::fsx::PathContext as _;
+use crate::fsx::{PathContext as _, PathError};
 use crate::http::{self, Response};
 use crate::progress::Event;
 use crate::threads;
@@ -57,6 +58,9 @@ impl Drop for Permit<'_> {
     }
 }
 
+/// So often it is noted what has arrived.
+const NOTE_EVERY: Duration = Duration::from_millis(250);
+
 /// How a split download ended that did not complete the part.
 pub(super) enum Trouble {
     /// Trying again, or another source, may help.
@@ -89,9 +93,20 @@ struct State<'a> {
     failure: Option<Error>,
     /// What ends all of them: a full disk, another wheel's failure.
     fatal: bool,
+    /// When the sidecar was written last.
+    noted: Instant,
 }
 
 impl State<'_> {
+    /// Whoever is interrupted in the middle of a segment loses no more than the last moment of it.
+    fn note_from_time_to_time(&mut self) -> Result<(), PathError> {
+        if self.noted.elapsed() < NOTE_EVERY {
+            return Ok(());
+        }
+        self.noted = Instant::now();
+        self.part.note_ranges()
+    }
+
     fn give_back(&mut self, first: u64, end: u64) {
         if first < end {
             let at = self.pending.partition_point(|segment| segment.0 < first);
@@ -120,6 +135,7 @@ impl Split<'_> {
             refused: !self.ranges,
             failure: None,
             fatal: false,
+            noted: Instant::now(),
         });
         let helpers = AtomicUsize::new(0);
         std::thread::scope(|scope| {
@@ -322,6 +338,7 @@ impl Split<'_> {
         written
             .at("write", state.part.path())
             .and_then(|()| state.part.arrived(*at, bytes))
+            .and_then(|()| state.note_from_time_to_time())
             .map_err(|error| self.fetcher.explain_full(error, rest))?;
         drop(state);
         *at += bytes.len() as u64;
