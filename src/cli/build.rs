@@ -63,10 +63,10 @@ pub(super) struct BuildArgs {
     #[arg(long)]
     force: bool,
     /// Make PATH a link to the environment too, which keeps it for as long as the link is there
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "dry_run")]
     out_link: Option<std::path::PathBuf>,
     /// Write a page with what each wheel took the time for [default: flambeau-timings.html]
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "flambeau-timings.html")]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "flambeau-timings.html", conflicts_with = "dry_run")]
     timings: Option<std::path::PathBuf>,
     /// Refuse (exit 1) where no GPU of this machine runs the environment's torch
     #[arg(long)]

@@ -344,6 +344,7 @@ pub(super) fn network(error: &NetworkError) -> Option<Advice> {
     match error {
         NetworkError::Config(inner) => config(inner),
         NetworkError::Path(inner) => files(inner),
+        NetworkError::Ask(_) => None,
         NetworkError::Pip(PipError::Read(_) | PipError::Ini { .. }) => Some(advice(
             Kind::User,
             ["correct that file, or leave pip's configuration out with PIP_CONFIG_FILE=/dev/null"],
@@ -517,6 +518,11 @@ pub(super) fn tree(error: &TreeError) -> Option<Advice> {
             Kind::User,
             ["run the same command again, or choose another Python with --python"],
         )),
+        // What to do about a refused process is said with its cause.
+        TreeError::Bytecode {
+            source: BytecodeError::Start { source, .. },
+            ..
+        } if threads::is_refusal(source) => None,
         TreeError::Bytecode {
             source: BytecodeError::Start { .. },
             ..
@@ -585,6 +591,13 @@ fn indexing(error: &index::Error) -> Option<Advice> {
             Kind::User,
             ["name a package index: --index-url, PIP_INDEX_URL, pip's configuration, or `[tool.flambeau] index-url`"],
         )),
+        index::Error::NoIndexAllowed { .. } => Some(advice(
+            Kind::User,
+            [
+                "unset PIP_NO_INDEX or remove `no-index` from pip's configuration, or name a folder of wheels in `find-links`",
+            ],
+        )),
+        index::Error::Offline { .. } => Some(advice(Kind::Network, ["leave out --offline (or FLAMBEAU_OFFLINE)"])),
         index::Error::Ambiguous { .. } => Some(advice(Kind::User, ["let only one index claim the name"])),
         index::Error::Unusable(_) => Some(advice(Kind::Integrity, [])),
         index::Error::MetadataDigest { .. } | index::Error::WheelDigest { .. } | index::Error::WheelSize { .. } => {
@@ -709,6 +722,7 @@ fn selecting(error: &SelectError) -> Advice {
 
 fn interpreters(error: &python::Error) -> Advice {
     match error {
+        refused if refused.is_refusal() => advice(Kind::User, []),
         python::Error::NotFound { .. } => advice(
             Kind::User,
             ["install such a CPython, or name one with --python (a version or a path)"],

@@ -43,7 +43,7 @@ pub(super) fn run(_args: &ListArgs, context: &Context<'_>) -> VerbResult {
     for problem in &roots.problems {
         context.ui.warning(problem);
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut damaged) = (Vec::new(), 0);
     for listed in project.environments()? {
         match listed.state {
             Ok(state) => rows.push(Row {
@@ -59,7 +59,10 @@ pub(super) fn run(_args: &ListArgs, context: &Context<'_>) -> VerbResult {
                 lower_store: listed.lower,
                 path: listed.path,
             }),
-            Err(why) => context.ui.warning(&format!("{}: {why}", listed.name)),
+            Err(why) => {
+                damaged += 1;
+                context.ui.warning(&format!("{}: {why}", listed.name));
+            }
         }
     }
     let mut lines: Vec<String> = rows
@@ -82,7 +85,10 @@ pub(super) fn run(_args: &ListArgs, context: &Context<'_>) -> VerbResult {
         })
         .collect();
     if lines.is_empty() {
-        lines.push("no environments are built".to_owned());
+        lines.push(match damaged {
+            0 => "no environments are built".to_owned(),
+            _ => format!("{damaged} environments are damaged; run `flambeau verify --all --repair` to mend them"),
+        });
     }
     context.ui.result(&Document { environments: rows }, &lines);
     Ok(ExitCode::SUCCESS)

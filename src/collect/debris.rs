@@ -154,7 +154,8 @@ pub fn sweep(store: &Store) {
         all.into_iter().filter(dead).collect()
     };
     // A folder that a builder has made and not locked yet looks the same; the answer counts behind the gate alone.
-    if left().is_empty() {
+    let dead_claims = || store.claims().map(|claims| claims.dead).unwrap_or_default();
+    if left().is_empty() && dead_claims().is_empty() {
         return;
     }
     // A collection that runs deletes them too, and would find them gone.
@@ -163,6 +164,9 @@ pub fn sweep(store: &Store) {
     };
     let Ok(gate) = store.close_gate() else { return };
     let left = left();
+    for claim in dead_claims() {
+        std::fs::remove_file(claim).ok();
+    }
     drop(gate);
     for path in left {
         fsx::remove_tree(&path).ok();

@@ -73,7 +73,8 @@ impl Collector<'_> {
     /// Plans and collects.
     pub fn collect(&self, options: &Options) -> Result<(Plan, Collected), CollectError> {
         let store = self.store;
-        if !store.root().is_dir() {
+        // A folder without guards is no store yet.
+        if !store.collector_path().parent().is_some_and(Path::is_dir) {
             let plan = Plan::of(self, options)?;
             return Ok((plan, Collected::default()));
         }

@@ -257,7 +257,14 @@ fn patterns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NamePatter
 /// A URL; what is said of one that is none holds nothing of it, since it may have a password.
 fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     let text = String::deserialize(deserializer)?;
-    Url::parse(&text).map_err(serde::de::Error::custom)
+    let url = Url::parse(&text).map_err(serde::de::Error::custom)?;
+    if !matches!(url.scheme(), "https" | "http") {
+        let scheme = url.scheme();
+        return Err(serde::de::Error::custom(format_args!(
+            "expected an https or http URL, found one of the scheme `{scheme}`"
+        )));
+    }
+    Ok(url)
 }
 
 /// A day or time, as text or as TOML has them.
@@ -351,6 +358,10 @@ mod tests {
             (
                 "[tool]\nflambeau = \"cpu\"",
                 "pyproject.toml:2: tool.flambeau: expected a table, found the string \"cpu\"",
+            ),
+            (
+                "[[tool.flambeau.index]]\nname = \"a\"\nurl = \"ftp://x/\"\npackages = [\"a\"]",
+                "pyproject.toml:3: tool.flambeau.index[0].url: expected an https or http URL, found one of the scheme `ftp`",
             ),
             (
                 "[tool.flambeau]\nkeep-wheels = \"no\"",

@@ -29,6 +29,9 @@ const PROGRAM: &str = include_str!("runtime/compile.py");
 /// A module with more bytecode than this is not compiled.
 const BYTECODE_MAX: u32 = 256 << 20;
 
+/// The length that says that CPython gave up on a source; nothing comes after it.
+const GIVEN_UP: u32 = 0xffff_fffe;
+
 /// So many bytes of bytecode are received at a time.
 const BLOCK: usize = 1 << 16;
 
@@ -102,6 +105,8 @@ pub enum Uncompiled {
     Slow,
     /// Its bytecode is too large.
     Large,
+    /// CPython's compiler gave up on it, as where it is nested too deep for its parser.
+    GivenUp,
 }
 
 impl std::fmt::Display for Uncompiled {
@@ -109,6 +114,7 @@ impl std::fmt::Display for Uncompiled {
         match self {
             Self::Crash => formatter.write_str("Python crashed while compiling it"),
             Self::Slow => formatter.write_str("Python took too long to compile it"),
+            Self::GivenUp => formatter.write_str("Python cannot compile it (nested too deep, or too little memory)"),
             Self::Large => write!(formatter, "its bytecode is larger than {} MiB", BYTECODE_MAX >> 20),
         }
     }
@@ -263,6 +269,7 @@ impl Compilers {
         };
         let outcome = match worker.ask(&source, name, self.patience) {
             Ok(0) => Outcome::Nothing,
+            Ok(GIVEN_UP) => Outcome::Uncompiled(Uncompiled::GivenUp),
             Ok(length) => {
                 let target = root.join(&path);
                 let mut file = create(&target)?;
@@ -398,6 +405,7 @@ impl Worker {
         let mut length = [0; 4];
         self.read_exact(&mut length)?;
         match u32::from_le_bytes(length) {
+            GIVEN_UP => Ok(GIVEN_UP),
             length if length > BYTECODE_MAX => Err(Broken::Large),
             length => Ok(length),
         }

@@ -133,6 +133,9 @@ pub enum Error {
     /// The file of trusted certificates cannot be read.
     #[error("cannot use the certificate file")]
     CertificateFile(#[source] PathError),
+    /// The system refuses the thread that talks to the network.
+    #[error("cannot start a thread for the network")]
+    NoThread(#[source] io::Error),
     /// The certificates, the proxy or the TLS library cannot be set up.
     #[error("cannot set up HTTPS ({what})")]
     Setup {

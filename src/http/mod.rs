@@ -16,6 +16,7 @@ use reqwest::blocking::Client;
 use url::{Host, Url};
 
 use crate::fsx::PathContext as _;
+use crate::threads;
 
 mod credentials;
 mod error;
@@ -214,8 +215,26 @@ impl Http {
             let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(setup("certificates"))?;
             builder = builder.tls_certs_merge(certificates);
         }
-        builder.build().map_err(setup("client"))
+        builder.build().map_err(|error| match refusal(&error) {
+            Some(source) => Error::NoThread(source),
+            None => setup("client")(error),
+        })
     }
+}
+
+/// The system's refusal of a thread, where that is the cause of an error.
+fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<std::io::Error> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(found) = cause
+            .downcast_ref::<std::io::Error>()
+            .filter(|found| threads::is_refusal(found))
+        {
+            return found.raw_os_error().map(std::io::Error::from_raw_os_error);
+        }
+        next = cause.source();
+    }
+    None
 }
 
 /// Whether `url` points to this machine.

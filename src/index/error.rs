@@ -19,6 +19,18 @@ pub enum Error {
         /// The package that was looked for.
         name: PackageName,
     },
+    /// `no-index` of pip's configuration, and nothing beside it.
+    #[error("{name} comes from the package index, and `no-index` of pip's configuration forbids to use one")]
+    NoIndexAllowed {
+        /// The package that was looked for.
+        name: PackageName,
+    },
+    /// Nobody names a package index, and offline the interpreter's own is not found out.
+    #[error("{name} comes from the package index, which is needed, but the network may not be used (offline)")]
+    Offline {
+        /// The package that was looked for.
+        name: PackageName,
+    },
     /// Several private indexes claim one name.
     #[error("{name} is claimed by several indexes: {}", indexes.join(", "))]
     Ambiguous {

@@ -9,7 +9,7 @@ use std::fmt;
 use super::{Lockfile, Settings};
 use crate::backend::Channel;
 use crate::digest::{Hasher, RequirementsDigest};
-use crate::pep::{Requirement, Version, VersionOrUrl, VersionSpecifiers};
+use crate::pep::{PackageName, Requirement, Version, VersionOrUrl, VersionSpecifiers};
 use crate::python::is_same;
 use crate::requirement;
 use crate::target::Target;
@@ -26,6 +26,8 @@ pub enum Difference {
     },
     /// This requirement is wanted, and the file was not resolved for it.
     RequirementMissing(String),
+    /// The file was resolved for this requirement and has no package for it: it was cut or edited.
+    Unpinned(String),
     /// The file was resolved for this requirement, which is no longer wanted.
     RequirementSurplus(String),
     /// This target is wanted, and the file has nothing for it.
@@ -57,6 +59,7 @@ impl fmt::Display for Difference {
                 write!(formatter, "it is for the channel {locked}, and {wanted} is wanted")
             }
             Self::RequirementMissing(text) => write!(formatter, "`{text}` is required, and not in it"),
+            Self::Unpinned(text) => write!(formatter, "`{text}` is required, and no package in it is for that"),
             Self::RequirementSurplus(text) => write!(formatter, "`{text}` is in it, and no longer required"),
             Self::TargetMissing(target) => write!(formatter, "{target} is wanted, and not in it"),
             Self::TargetSurplus(target) => write!(formatter, "{target} is in it, and no longer wanted"),
@@ -136,6 +139,16 @@ impl Lockfile {
                 differences.insert(Difference::RequirementMissing(text.clone()));
             }
         }
+        let pinned: BTreeSet<&PackageName> = self.packages.iter().map(|package| &package.name).collect();
+        for requirement in wanted.requirements {
+            let applies = self.targets.iter().any(|locked| {
+                let markers = locked.target.markers(&locked.python_full_version);
+                requirement.marker.evaluate(&markers, &[])
+            });
+            if applies && !pinned.contains(&requirement.name) && locked.contains_key(&canonical(requirement)) {
+                differences.insert(Difference::Unpinned(requirement::text(requirement)));
+            }
+        }
         for (key, text) in &locked {
             if !asked.contains_key(key) {
                 differences.insert(Difference::RequirementSurplus((*text).clone()));
@@ -162,7 +175,8 @@ impl Lockfile {
             differences.insert(Difference::Setting {
                 key: "requires-python",
                 locked: text(locked),
-                wanted: text(asked),
+                // Where the project says nothing, that of the targets is compared; nobody wants it.
+                wanted: text(wanted.requires_python),
             });
         }
         if let Some(settings) = wanted.settings {
@@ -229,6 +243,17 @@ mod tests {
         let mut lockfile = crate::lockfile::text::parse(&text, &Channel::pip())
             .expect("a lockfile")
             .lockfile;
+        for text in requirements {
+            let requirement: Requirement = text.parse().expect("a requirement");
+            lockfile.packages.push(crate::lockfile::LockedPackage {
+                name: requirement.name,
+                version: "1".parse().expect("a version"),
+                marker: crate::pep::MarkerTree::TRUE,
+                requires_python: None,
+                dependencies: Vec::new(),
+                wheels: Vec::new(),
+            });
+        }
         for target in targets {
             lockfile.targets.push(crate::lockfile::LockedTarget {
                 target: target.parse().expect("a target"),
@@ -262,6 +287,23 @@ mod tests {
             };
             lockfile.staleness(&wanted).iter().map(ToString::to_string).collect()
         };
+        let mut cut = lockfile.clone();
+        cut.packages.remove(0);
+        let (all, channel) = (
+            ["torch==2.7.0".parse().expect("a requirement")],
+            "cu118".parse().expect("a channel"),
+        );
+        let wanted = Wanted {
+            requirements: &all,
+            channel: Some(&channel),
+            targets: None,
+            requires_python: None,
+            settings: None,
+        };
+        assert_eq!(
+            cut.staleness(&wanted)[0],
+            Difference::Unpinned("torch==2.7.0".to_owned())
+        );
         let same = [
             "a-B[x, y]<2,>=1; python_full_version < '3.12'",
             "torch == 2.7.0",

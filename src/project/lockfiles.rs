@@ -199,6 +199,15 @@ impl Project<'_> {
         }
     }
 
+    /// What to say of a first lockfile for the default pins, which nobody asked for by name.
+    pub(super) fn defaulted(&self, existing: Option<&Lockfile>, requirements: &[String]) -> Option<String> {
+        let unnamed = self.config.requirements.is_none() && self.named_requirements(existing, &[]).is_none();
+        (unnamed && requirements == DEFAULT_REQUIREMENTS).then(|| {
+            let default = DEFAULT_REQUIREMENTS.join(", ");
+            format!("no requirements are named, so the defaults are used: {default}; `flambeau add REQ` names others")
+        })
+    }
+
     /// What to say of a lockfile with the default pins, in a project that declares other dependencies: nobody may have
     /// asked for those pins.
     pub(super) fn doubt(&self, requirements: &[String]) -> Option<String> {

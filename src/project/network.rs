@@ -14,7 +14,7 @@ use crate::fsx::PathError;
 use crate::http::{Http, Options, Proxy};
 use crate::index::pip::{self, PipError, PipSettings, Surroundings, builtin};
 use crate::index::{PrivateIndex, Sources, SourcesOptions};
-use crate::python::Interpreter;
+use crate::python::{self, Interpreter};
 
 /// How long an interpreter may take to tell its pip's default index.
 const ASK_LIMIT: Duration = Duration::from_secs(20);
@@ -31,6 +31,9 @@ pub enum NetworkError {
     /// A file operation.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// An interpreter could not be started to ask for its pip's index.
+    #[error("cannot ask for the package index of the interpreter's pip")]
+    Ask(#[source] python::Error),
     /// A channel's index is no URL.
     #[error("the index of the channel {channel} is no URL: `{url}`")]
     ChannelUrl {
@@ -98,7 +101,7 @@ impl Project<'_> {
     /// Whether wheels of the package index may be others here than those of the index that is built into pip.
     pub(super) fn replaces_package_index(&self, interpreter: Option<&Interpreter>) -> Result<bool, NetworkError> {
         let settings = self.pip_settings(interpreter)?;
-        let builtin = || self.builtin_index(&Cache::new(self.config.cache_dir()?), interpreter);
+        let builtin = || self.builtin_index(&self.cache()?, interpreter);
         let by = pip::replacement(&self.asked_indexes(), &settings, &self.declared_indexes(), builtin)?;
         Ok(by.is_some())
     }
@@ -145,11 +148,13 @@ impl Project<'_> {
                 if self.config.offline {
                     return Ok(None);
                 }
-                // An interpreter that cannot answer is one without an index, not a failure.
-                Ok(interpreter
-                    .ask(builtin::SNIPPET, ASK_LIMIT)
-                    .ok()
-                    .and_then(|output| builtin::parse_answer(&output)))
+                match interpreter.ask(builtin::SNIPPET, ASK_LIMIT) {
+                    Ok(output) => Ok(builtin::parse_answer(&output)),
+                    // A process that the system refuses says nothing about the interpreter.
+                    Err(error) if error.is_refusal() => Err(NetworkError::Ask(error)),
+                    // An interpreter that cannot answer is one without an index, not a failure.
+                    Err(_) => Ok(None),
+                }
             })
         };
         if let Some(found) = interpreter.map(&ask).transpose()?.flatten() {

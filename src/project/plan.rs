@@ -275,7 +275,8 @@ impl Project<'_> {
             && !options.locked
             && let Some(shipped) = self.shipped(channel)?
         {
-            return Ok((shipped, Vec::new()));
+            let said = self.defaulted(None, &shipped.lockfile.requirements);
+            return Ok((shipped, said.into_iter().collect()));
         }
         match (options.locked, stale.is_empty()) {
             (true, true) => Err(PlanError::NoLockfile { path }),

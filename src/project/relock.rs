@@ -229,7 +229,8 @@ impl Project<'_> {
         };
         let held = self.held(existing.as_ref(), request)?;
         if request.requirements.is_empty() {
-            warnings.extend(self.doubt(&held.requirements));
+            let doubt = self.doubt(&held.requirements);
+            warnings.extend(doubt.or_else(|| self.defaulted(existing.as_ref(), &held.requirements)));
         }
         let mut requirements = requirements(&held.requirements)?;
         let network = self.network(channel, interpreter)?;

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Interpreter, Request, RequiredPython, base, facts};
 use crate::config::Vars;
-use crate::threads;
 
 /// Minor versions whose executables are looked for by name.
 const MINORS: std::ops::RangeInclusive<u8> = 8..=20;
@@ -150,13 +149,7 @@ impl Finder {
         for candidate in self.candidates(request) {
             let why = match self.at(&candidate) {
                 // The system's refusal says nothing about the interpreter.
-                Err(Error::Ask {
-                    path,
-                    source: facts::AskError::Start(source),
-                }) if threads::is_refusal(&source) => {
-                    let source = facts::AskError::Start(source);
-                    return Err(Error::Ask { path, source });
-                }
+                Err(error) if error.is_refusal() => return Err(error),
                 Err(error) => reason(&error),
                 Ok(found)
                     if request.is_some_and(|request| !request.matches(&found.version, found.python.freethreaded)) =>

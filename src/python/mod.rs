@@ -98,6 +98,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the system refused a process.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Ask { source: AskError::Start(source), .. } if crate::threads::is_refusal(source))
+    }
+}
+
 /// What makes an interpreter unusable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unsupported {

@@ -171,6 +171,11 @@ impl Verifier<'_> {
         }
         let seen = look(number, &folder, &entries, depth);
         examined.take(&subject, &folder, seen);
+        // A quick look goes by size and time, which an edit may leave as they are; the state is small and decides much.
+        let edited = EnvironmentState::read(&folder).is_err_and(|error| error.is_damage());
+        if depth == Depth::Quick && edited && !examined.tells(state::FILE_NAME) {
+            examined.tell(&subject, &folder, state::FILE_NAME, Kind::Changed);
+        }
         let consistent = layout.digest == composition.state.tree_digest && fits_key(&composition.state, &trees);
         if !consistent {
             examined.tell(&subject, &folder, "", Kind::Inconsistent);

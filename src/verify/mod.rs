@@ -182,6 +182,11 @@ struct Examined {
 }
 
 impl Examined {
+    /// Whether something is told of a path already.
+    fn tells(&self, inside: &str) -> bool {
+        self.damaged.iter().any(|damage| damage.inside == inside)
+    }
+
     fn tell(&mut self, subject: &Subject, folder: &Path, inside: &str, kind: Kind) {
         self.damaged.push(Damage {
             path: if inside.is_empty() {

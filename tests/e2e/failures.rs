@@ -9,6 +9,8 @@ mod documents;
 mod hostile;
 #[path = "failures/indexes.rs"]
 mod indexes;
+#[path = "failures/modules.rs"]
+mod modules;
 #[path = "failures/network.rs"]
 mod network;
 #[path = "failures/remedies.rs"]
@@ -17,6 +19,8 @@ mod remedies;
 mod terminal;
 #[path = "failures/threads.rs"]
 mod threads;
+#[path = "failures/unnamed.rs"]
+mod unnamed;
 
 pub(crate) use self::disk::noise;
 pub(crate) use self::threads::bounded;

@@ -245,6 +245,7 @@ fn f20_no_field_of_an_edited_state_file_is_believed() {
         let listed = world.flambeau(&["list"]).ok();
         assert!(!listed.stdout.contains(&begun), "{listed}");
         world.flambeau(&["verify"]).fails(3);
+        world.flambeau(&["verify", "--quick"]).fails(3);
         for arguments in [
             &["--channel", "cpu", "--expect", &key][..],
             &["--channel", "cpu", "--offline"],

@@ -1,6 +1,8 @@
 # Compiles Python sources to unchecked-hash bytecode (PEP 552) and sends it back; writes no files, runs no code of a
 # package. A request is one line of two hexadecimal fields: the source's path, and the name that goes into the
-# bytecode. A reply is four bytes of length (little endian) and the bytecode; length 0: the source does not compile.
+# bytecode. A reply is four bytes of length (little endian) and the bytecode; length 0: the source does not compile;
+# length 0xfffffffe, and nothing after it: CPython gives up on the source, by MemoryError most likely, which its parser
+# raises for what is nested too deep.
 import gc
 import sys
 
@@ -33,7 +35,13 @@ def main():
             body = bytecode(path, name.decode())
         except (SyntaxError, ValueError, RecursionError, OverflowError):
             body = b""
-        replies.write(len(body).to_bytes(4, "little") + body)
+        except OSError:
+            raise
+        except Exception:
+            replies.write((0xFFFFFFFE).to_bytes(4, "little"))
+            replies.flush()
+            continue
+        replies.write(min(len(body), 0xFFFFFFFF).to_bytes(4, "little") + body)
         replies.flush()
 
 

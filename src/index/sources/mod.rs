@@ -110,6 +110,7 @@ pub struct Sources {
     private: Vec<Claimed>,
     links: Links,
     no_index: bool,
+    offline: bool,
     mirror: Mirror,
     metadata: MetadataStore,
 }
@@ -145,6 +146,7 @@ impl Sources {
             private: private.collect(),
             links: Links::new(&options.find_links, store.clone()),
             no_index: options.no_index,
+            offline: http.is_offline(),
             mirror,
             metadata: MetadataStore::new(Arc::clone(http), cache.clone()),
         }
@@ -215,10 +217,11 @@ impl Sources {
         let found = (!self.links.is_empty()).then(|| self.links.page(name)).transpose()?;
         let found = found.filter(|page| !page.wheels.is_empty());
         let listed = match &self.package {
-            _ if self.no_index && self.links.is_empty() => return Err(Error::NoIndex { name: name.clone() }),
+            _ if self.no_index && self.links.is_empty() => return Err(Error::NoIndexAllowed { name: name.clone() }),
             _ if self.no_index => None,
             Some(index) => ask(index, name)?,
             // Links alone may be enough for a name; without them there is nothing to ask.
+            None if found.is_none() && self.offline => return Err(Error::Offline { name: name.clone() }),
             None if found.is_none() => return Err(Error::NoIndex { name: name.clone() }),
             None => None,
         };

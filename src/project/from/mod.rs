@@ -83,7 +83,14 @@ impl Read {
             lockfile,
             warnings: Vec::new(),
         };
-        (read, self.foreign.warnings)
+        let mut warnings = self.foreign.warnings;
+        if read.lockfile.packages.is_empty() {
+            warnings.push(format!(
+                "{} pins no package, so the environment is empty",
+                read.path.display()
+            ));
+        }
+        (read, warnings)
     }
 }
 
