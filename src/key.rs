@@ -93,9 +93,10 @@ pub fn environment_key(lockfile: &Lockfile, target: &Target) -> Result<Environme
     of_selection(lockfile, target, &lockfile.select(target)?)
 }
 
-/// The keys that an environment of these wheels can have: with the Python's minor version, and with its full one, as
-/// where the project pins that. `members`: normalised name, version, digest, in any order.
-pub(crate) fn possible_keys(state: &EnvironmentState, members: &[(&str, &str, WheelDigest)]) -> [EnvironmentKey; 2] {
+/// The keys that an environment of these wheels can have: of this form and of every earlier one, with the Python's minor
+/// version, and with its full one, as where the project pins that. `members`: normalised name, version, digest, in any
+/// order.
+pub(crate) fn possible_keys(state: &EnvironmentState, members: &[(&str, &str, WheelDigest)]) -> Vec<EnvironmentKey> {
     let mut members = members.to_vec();
     members.sort_unstable();
     let freethreaded = if state.target.python.freethreaded { "t" } else { "" };
@@ -103,7 +104,8 @@ pub(crate) fn possible_keys(state: &EnvironmentState, members: &[(&str, &str, Wh
         state.target.python.to_string(),
         format!("{}{freethreaded}", state.python_version),
     ];
-    versions.map(|version| {
+    let forms = (1..=FORM).flat_map(|form| versions.iter().map(move |version| (form, version.clone())));
+    let key = |(form, version)| {
         let packages = members.iter().map(|(name, version, digest)| Package {
             name,
             sha256: *digest,
@@ -112,7 +114,7 @@ pub(crate) fn possible_keys(state: &EnvironmentState, members: &[(&str, &str, Wh
         let input = Input {
             backend: state.installed_backend,
             channel: &state.channel,
-            form: FORM,
+            form,
             packages: packages.collect(),
             platform: state.target.platform.to_string(),
             python: Python {
@@ -122,7 +124,8 @@ pub(crate) fn possible_keys(state: &EnvironmentState, members: &[(&str, &str, Wh
             schema: SCHEMA,
         };
         EnvironmentKey::of(&serde_json::to_vec(&input).unwrap_or_default())
-    })
+    };
+    forms.map(key).collect()
 }
 
 #[cfg(test)]
@@ -180,7 +183,7 @@ mod tests {
         let target = lockfile.targets[0].target;
         let selected = lockfile.select(&target).expect("wheels");
         let expected = format!(
-            "{{\"backend\":\"CUDA\",\"channel\":\"cu118\",\"form\":1,\"packages\":[\
+            "{{\"backend\":\"CUDA\",\"channel\":\"cu118\",\"form\":2,\"packages\":[\
              {{\"name\":\"filelock\",\"sha256\":\"{}\",\"version\":\"3.18.0\"}},\
              {{\"name\":\"torch\",\"sha256\":\"{}\",\"version\":\"2.7.0+cu118\"}}],\
              \"platform\":\"manylinux_2_28_x86_64\",\
@@ -193,7 +196,7 @@ mod tests {
         let key = environment_key(&lockfile, &target).expect("a key");
         assert_eq!(
             key.to_string(),
-            "36e98b53f9afb336254af479871d63d8bae52cdf6fa5873f8cbf2cbfaf0de75a"
+            "69b75b637f4dd6ecda145de08334300fd5c28de92bbd6f6f56052306e0135145"
         );
     }
 

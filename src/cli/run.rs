@@ -73,8 +73,7 @@ pub(super) fn shell(args: &InsideArgs, context: &Context<'_>) -> VerbResult {
     replace_with(command, shell, "set SHELL to the shell that you want")
 }
 
-/// The wanted environment, built and activated first where that is needed. The environment itself and not `.venv`:
-/// whatever is flipped from now on, the command stays in it.
+/// The wanted environment, built and activated first where that is needed.
 fn wanted(args: &InsideArgs, context: &Context<'_>) -> Result<PathBuf, Failure> {
     if !args.locked
         && let Some(kept) = super::build::kept(&args.choice, context, InTheWay::Refuse)?
@@ -96,11 +95,17 @@ fn command_in(
     args: &InsideArgs,
     context: &Context<'_>,
 ) -> Result<Command, Failure> {
-    let mut command = Command::new(in_environment(environment, program));
+    // What programs write down of these names is to follow a flip; what they import is pinned by the start-up hook.
+    let link = context.config.project.join(".venv");
+    let leads_there = context.project().profile().active_path()?.as_deref() == Some(environment);
+    let named = if leads_there { &link } else { environment };
+    let mut command = Command::new(in_environment(named, program));
     command
-        .env("VIRTUAL_ENV", environment)
+        .env("VIRTUAL_ENV", named)
         .env_remove("PYTHONHOME")
-        .env("PATH", path_with(environment, context));
+        .env("PATH", path_with(named, context))
+        // This process becomes the command: it is to follow the link, whatever environment its ancestors are in.
+        .env("FLAMBEAU_FOLLOW", std::process::id().to_string());
     if !args.no_gpu_env {
         command.envs(gpu_variables(context));
     }

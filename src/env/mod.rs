@@ -19,7 +19,7 @@ pub mod tree;
 
 /// The number of what flambeau itself writes into an environment (launchers, hook, link rule). It is part of every
 /// key and changes only when the tree would.
-pub const FORM: u32 = 1;
+pub const FORM: u32 = 2;
 
 /// The interpreter that an environment is bound to.
 #[derive(Debug, Clone, PartialEq, Eq)]

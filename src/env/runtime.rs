@@ -19,14 +19,18 @@ pub const NAME: &str = "flambeau-runtime";
 /// The line that Python runs at every start. Its name sorts before those of packages, whose lines then already see the
 /// resolved environment.
 ///
-/// Root may write where modes forbid it, and bytecode of another optimisation level would get into the wheel trees, the
-/// hook's own first; so Python writes none as root.
-const HOOK_LINE: &str =
-    "import os, sys; sys.dont_write_bytecode |= os.geteuid() == 0; import _flambeau; _flambeau.pin()\n";
+/// Root may write where modes forbid it, and bytecode of another optimisation level would get into the wheel trees; the
+/// hook sees to that for every module but itself.
+const HOOK_LINE: &str = "import sys; _ = sys.dont_write_bytecode; sys.dont_write_bytecode = True; import _flambeau; \
+                         sys.dont_write_bytecode = _; del _; _flambeau.pin()\n";
+
+/// The same for CPython 3.15 and later, which then passes over the line (PEP 829).
+const HOOK_START: &str = "_flambeau:pin\n";
 
 /// Path below the prefix and contents; `{site}` is site-packages.
 const FILES: &[(&str, &str)] = &[
     ("{site}/00-flambeau.pth", HOOK_LINE),
+    ("{site}/00-flambeau.start", HOOK_START),
     ("{site}/_flambeau.py", include_str!("runtime/_flambeau.py")),
     ("bin/activate", include_str!("runtime/activate")),
     ("bin/activate.csh", include_str!("runtime/activate.csh")),
@@ -49,7 +53,7 @@ pub fn owns(path: &str) -> bool {
         }
         ["lib", _, "site-packages", name, ..] if is_hook(name) => true,
         ["lib", _, "site-packages", "__pycache__", name] => is_hook(name),
-        ["lib", _, "site-packages", name] => *name == "00-flambeau.pth",
+        ["lib", _, "site-packages", name] => matches!(*name, "00-flambeau.pth" | "00-flambeau.start"),
         _ => false,
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::bytecode::{BytecodeError, Compilers, bytecode_path};
+use super::bytecode::{BytecodeError, Compilers};
 use super::{FORM, Python, admission};
 use crate::bulk;
 use crate::checkpoint;
@@ -237,6 +237,12 @@ pub(crate) fn python_of(name: &str) -> Option<(PythonMinor, String, bool)> {
     Some((python, format!("cpython-{tag}"), bytecode))
 }
 
+/// Whether the end of a tree's name is of this form or an earlier one.
+fn is_known_form(tag: &str) -> bool {
+    let form = tag.rsplit_once('.').map_or(Some(1), |(_, form)| form.parse().ok());
+    form.is_some_and(|form: u32| form <= FORM)
+}
+
 /// The folder name of a wheel's tree.
 #[must_use]
 pub fn tree_name(wheel: &WheelId<'_>, python: &Python) -> String {
@@ -418,25 +424,22 @@ impl Trees<'_> {
         self.accepted(Tree::open(self.store, name)?).map(Some)
     }
 
-    /// The folder of a tree of the same wheel for another Python version.
-    fn donor(&self, wheel: &WheelId<'_>, own: &str) -> Result<Option<PathBuf>, TreeError> {
-        let stem = own.strip_suffix(&tag(self.python)).unwrap_or(own);
+    /// The folder of a tree of the same wheel for another Python version, or of an earlier form: what differs, RECORD and
+    /// bytecode, is made again.
+    fn donor(&self, wheel: &WheelId<'_>, own_name: &str) -> Result<Option<PathBuf>, TreeError> {
+        let stem = own_name.strip_suffix(&tag(self.python)).unwrap_or(own_name);
         let prefix = format!("{}-", wheel.digest.short());
-        // The tag of another form ends with its number.
-        let same_form = |name: &str| {
-            let other = name.strip_prefix(stem).unwrap_or_default();
-            if FORM == 1 {
-                !other.contains('.')
-            } else {
-                other.ends_with(&format!(".{FORM}"))
-            }
-        };
         for store in self.store.layers() {
-            let own = store.root() == self.store.root();
+            let own_store = store.root() == self.store.root();
             let names = store.names(Shelf::Wheels)?;
-            let fits = |name: &&String| name.starts_with(&prefix) && name.starts_with(stem) && same_form(name);
+            let fits = |name: &&String| {
+                name.starts_with(&prefix)
+                    && name.starts_with(stem)
+                    && *name != own_name
+                    && is_known_form(&name[stem.len()..])
+            };
             for donor in names.iter().filter(fits) {
-                if own {
+                if own_store {
                     // Before the look, as in `find_named`. Nothing here collects what is in a lower store.
                     self.claim.hold(Shelf::Wheels, donor)?;
                 }
@@ -538,7 +541,11 @@ impl Trees<'_> {
         if self.python.bytecode {
             self.reporter.event(Event::CompileStarted { file: wheel.file });
         }
-        let (sources, uncompiled) = self.modules(unpacked.sources());
+        let sources = if self.python.bytecode {
+            unpacked.sources()
+        } else {
+            Vec::new()
+        };
         let compiled = self.compilers.compile(&root, sources);
         let compiled = compiled.map_err(|source| TreeError::Bytecode {
             file: wheel.file.to_owned(),
@@ -550,17 +557,8 @@ impl Trees<'_> {
         }
         checkpoint::reach("tree.compiled");
         unpacked
-            .finish(&root, compiled.files, &uncompiled)
+            .finish(&root, compiled.files)
             .map_err(|error| refused(wheel.file, error))
-    }
-
-    /// The sources to compile, and the places of bytecode that is left out.
-    pub(crate) fn modules(&self, sources: Vec<(RelPath, String)>) -> (Vec<(RelPath, String)>, Vec<RelPath>) {
-        if self.python.bytecode {
-            return (sources, Vec::new());
-        }
-        let place = |(source, _): &(RelPath, String)| bytecode_path(source, &self.python.cache_tag);
-        (Vec::new(), sources.iter().filter_map(place).collect())
     }
 
     /// Compiles, writes RECORD and the documents, and commits.

@@ -352,8 +352,7 @@ impl Job<'_> {
             file: self.name.to_owned(),
             source: Box::new(source),
         };
-        let (_, uncompiled) = self.trees.modules(unpacked.sources());
-        unpacked.finish(&self.root(), bytecode, &uncompiled).map_err(refused)?;
+        unpacked.finish(&self.root(), bytecode).map_err(refused)?;
         self.settle(&record)
     }
 

@@ -77,8 +77,7 @@ pub struct FileFact {
 /// One folder of a tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folder {
-    /// Whether it must be a real folder in an environment: it is a `*.dist-info`, or it holds a native or executable
-    /// file at any depth.
+    /// Whether it must be a real folder in an environment; see [`Rule`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub real: bool,
     /// Digest of its content; none where all of it is bytecode.
@@ -121,10 +120,62 @@ pub struct Facts {
     pub root: Folder,
 }
 
+/// Which folders of a tree an environment may have as one symlink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Today's. `__pycache__`, and folders inside a package in which every file at every depth is a C or C++ header.
+    /// Everything else is real: coverage and debuggers compare the real paths of modules with site-packages,
+    /// `os.walk` and `rglob` do not follow links, and servers of static files answer 404 below one.
+    Headers,
+    /// That of form 1: every folder but `*.dist-info` and those that hold a native or executable file at any depth.
+    Code,
+}
+
+/// Where a folder is.
+#[derive(Debug, Clone, Copy)]
+enum Inside {
+    /// So many folders below the prefix, on the way to site-packages or elsewhere.
+    Prefix(usize),
+    /// In site-packages.
+    SitePackages,
+    /// A package's own folder.
+    Top,
+    /// A folder in a package.
+    Package,
+    /// In a `*.dist-info`.
+    DistInfo,
+}
+
+impl Inside {
+    fn of(self, name: &str) -> Self {
+        match self {
+            // lib/python3.11/site-packages
+            Self::Prefix(2) if name == "site-packages" => Self::SitePackages,
+            Self::Prefix(depth) => Self::Prefix(depth + 1),
+            Self::SitePackages if name.ends_with(".dist-info") => Self::DistInfo,
+            Self::SitePackages => Self::Top,
+            Self::Top => Self::Package,
+            inner => inner,
+        }
+    }
+}
+
+/// Whether a file is a C or C++ header by its name: no program imports or serves those.
+fn is_header(name: &str) -> bool {
+    const HEADERS: [&str; 9] = ["h", "hh", "hpp", "hxx", "cuh", "inl", "ipp", "tcc", "tpp"];
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    extension.is_some_and(|extension| HEADERS.contains(&extension))
+}
+
 impl Folder {
     /// The folders of a tree with these files, nothing folded.
     #[must_use]
     pub fn of_files<'a>(rows: impl IntoIterator<Item = &'a FileRow>) -> Self {
+        Self::by_rule(rows, Rule::Headers)
+    }
+
+    /// As [`Folder::of_files`], by the rule of another form.
+    fn by_rule<'a>(rows: impl IntoIterator<Item = &'a FileRow>, rule: Rule) -> Self {
         let mut root = Self::default();
         for row in rows {
             let mut folder = &mut root;
@@ -144,6 +195,9 @@ impl Folder {
             folder.real |= row.native || row.executable;
         }
         root.settle();
+        if rule == Rule::Headers {
+            root.settle_real(Inside::Prefix(0));
+        }
         root
     }
 
@@ -159,6 +213,18 @@ impl Folder {
             self.count += folder.count;
         }
         self.digest = self.content_digest();
+    }
+
+    /// Sets `real` by [`Rule::Headers`]. Returns whether every file at every depth is a header.
+    fn settle_real(&mut self, inside: Inside) -> bool {
+        let bytecode = self.folders.is_empty() && self.files.values().all(|file| file.bytecode);
+        // A native or executable file is none, whatever its name.
+        let mut headers = !self.real && self.files.keys().all(|name| is_header(name));
+        for (name, folder) in &mut self.folders {
+            headers &= folder.settle_real(inside.of(name));
+        }
+        self.real = !bytecode && !(headers && matches!(inside, Inside::Package));
+        headers
     }
 
     /// The digest over `files` and `folders`; `None` where nothing but bytecode is left. Must not be asked of a folded
@@ -198,13 +264,17 @@ impl Folder {
         self.fold_unless(0, &|depth, name| depth == 0 || (name == "__pycache__" && depth <= 4));
     }
 
-    /// Whether this is what `files` give, folded: what facts must say of their tree. Trees that were made before
-    /// [`Folder::fold`] kept some folders have them folded too.
+    /// Whether this is what `files` give, folded: what facts must say of their tree. Trees of form 1 have more folders
+    /// folded, and the oldest of them even those that [`Folder::fold`] keeps.
     #[must_use]
     pub fn is_folded_of(&self, files: &[FileRow]) -> bool {
-        let whole = Self::of_files(files);
-        [Self::fold, Self::fold_entirely].into_iter().any(|fold| {
-            let mut folded = whole.clone();
+        let ways: [(Rule, fn(&mut Self)); 3] = [
+            (Rule::Headers, Self::fold),
+            (Rule::Code, Self::fold),
+            (Rule::Code, Self::fold_entirely),
+        ];
+        ways.into_iter().any(|(rule, fold)| {
+            let mut folded = Self::by_rule(files, rule);
             fold(&mut folded);
             folded == *self
         })
@@ -258,18 +328,72 @@ mod tests {
         ]
     }
 
+    /// What is folded of a tree with these files, by path, after folding by a rule.
+    fn folded(rows: &[FileRow], rule: Rule, fold: fn(&mut Folder)) -> Vec<String> {
+        fn collect(folder: &Folder, path: &str, found: &mut Vec<String>) {
+            for (name, folder) in &folder.folders {
+                let path = format!("{path}/{name}");
+                found.extend(folder.folded.then(|| path[1..].to_owned()));
+                assert!(!folder.folded || (folder.folders.is_empty() && folder.files.is_empty()));
+                collect(folder, &path, found);
+            }
+        }
+        let mut root = Folder::by_rule(rows, rule);
+        let before = (root.count, root.bytes, root.digest);
+        fold(&mut root);
+        assert_eq!((root.count, root.bytes, root.digest), before);
+        let mut found = Vec::new();
+        collect(&root, "", &mut found);
+        found
+    }
+
     #[test]
-    fn real_folders_are_those_above_native_files() {
-        let mut root = Folder::of_files(&sample());
-        root.fold();
-        let packages = &root.folders["lib"].folders["p"];
-        let torch = &packages.folders["torch"];
-        assert!(root.real && torch.real && torch.folders["lib"].real && packages.folders["torch-1.dist-info"].real);
-        assert!(torch.folders["nn"].folded && torch.folders["nn"].folders.is_empty());
+    fn bytecode_and_folders_of_headers_in_packages_may_be_links_and_nothing_else() {
+        let site = |path: &str| row(&format!("lib/p/site-packages/{path}"), b"", false, false);
+        let rows = [
+            row("include/site/p/greenlet/greenlet.h", b"", false, false),
+            row("share/headers/deep/a.h", b"", false, false),
+            site("torch/__init__.py"),
+            site("torch/nn/__init__.py"),
+            site("torch/nn/__pycache__/__init__.cpython-311.pyc"),
+            site("torch/data/only/one.txt"),
+            site("torch/include/ATen/a.h"),
+            site("torch/include/ATen/cuda/b.cuh"),
+            site("torch/include/c10/c.hpp"),
+            site("torch/share/cmake/T.cmake"),
+            site("torch/share/x.h"),
+            row("lib/p/site-packages/torch/run/tool.h", b"", true, false),
+            row("lib/p/site-packages/torch/native/tool.h", b"", false, true),
+            site("headers/a.h"),
+            site("torch-1.dist-info/licenses/a.h"),
+        ];
         assert_eq!(
-            (torch.folders["nn"].count, torch.folders["nn"].bytes, root.count),
-            (1, 4, 5)
+            folded(&rows, Rule::Headers, Folder::fold),
+            [
+                "lib/p/site-packages/torch/include",
+                "lib/p/site-packages/torch/nn/__pycache__"
+            ]
         );
+    }
+
+    #[test]
+    fn form_1_folded_what_holds_no_code() {
+        let sample = sample();
+        assert_eq!(
+            folded(&sample, Rule::Code, Folder::fold),
+            ["lib/p/torch/__pycache__", "lib/p/torch/nn"]
+        );
+        for (rule, fold) in [
+            (Rule::Headers, Folder::fold as fn(&mut Folder)),
+            (Rule::Code, Folder::fold),
+            (Rule::Code, Folder::fold_entirely),
+        ] {
+            let mut root = Folder::by_rule(&sample, rule);
+            fold(&mut root);
+            assert!(root.is_folded_of(&sample), "{rule:?}");
+            root.count += 1;
+            assert!(!root.is_folded_of(&sample), "{rule:?}");
+        }
     }
 
     #[test]
@@ -306,49 +430,22 @@ mod tests {
     }
 
     #[test]
-    fn what_wheels_share_stays_unfolded() {
+    fn bytecode_that_wheels_share_stays_unfolded() {
         let rows = [
-            row("bin/activate", b"", false, false),
-            row("share/man/x.1", b"", false, false),
-            row("lib/p/site-packages/__pycache__/six.cpython-311.pyc", b"", false, false),
-            row(
-                "lib/p/site-packages/nvidia/__pycache__/__init__.cpython-311.pyc",
-                b"",
-                false,
-                false,
-            ),
-            row(
-                "lib/p/site-packages/nvidia/cublas/__pycache__/__init__.cpython-311.pyc",
-                b"",
-                false,
-                false,
-            ),
-            row(
-                "lib/p/site-packages/nvidia/cublas/lib/libcublas.so.12",
-                b"\x7fELF",
-                false,
-                true,
-            ),
+            "__pycache__/six.cpython-311.pyc",
+            "nvidia/__pycache__/__init__.cpython-311.pyc",
+            "nvidia/cublas/__pycache__/__init__.cpython-311.pyc",
         ];
-        let folded = |fold: fn(&mut Folder), path: &str| {
-            let mut root = Folder::of_files(&rows);
-            fold(&mut root);
-            path.split('/').fold(&root, |folder, name| &folder.folders[name]).folded
-        };
-        for (path, now, before) in [
-            ("bin", false, true),
-            ("lib/p/site-packages/__pycache__", false, true),
-            ("lib/p/site-packages/nvidia/__pycache__", false, true),
-            ("lib/p/site-packages/nvidia/cublas/__pycache__", true, true),
-            ("lib/p/site-packages/nvidia/cublas/lib", false, false),
-        ] {
-            assert_eq!(
-                (folded(Folder::fold, path), folded(Folder::fold_entirely, path)),
-                (now, before),
-                "{path}"
-            );
-        }
-        assert!(folded(Folder::fold, "share/man"));
+        let rows = rows.map(|path| row(&format!("lib/p/site-packages/{path}"), b"", false, false));
+        let shared = [
+            "lib/p/site-packages/__pycache__",
+            "lib/p/site-packages/nvidia/__pycache__",
+        ];
+        let all = folded(&rows, Rule::Code, Folder::fold_entirely);
+        assert!(!all.is_empty());
+        let kept = folded(&rows, Rule::Headers, Folder::fold);
+        assert_eq!(kept, ["lib/p/site-packages/nvidia/cublas/__pycache__"]);
+        assert!(shared.iter().all(|path| !kept.contains(&(*path).to_owned())));
     }
 
     /// The exact bytes hashed, so that another program can compute the digest.

@@ -348,16 +348,9 @@ impl Unpacked {
         sources(&self.files, self.layout)
     }
 
-    /// Writes RECORD, now that it is known which bytecode there is, and returns all files sorted by path.
-    ///
-    /// RECORD names the bytecode that was left out (`uncompiled`) as it names the one that was made: without a digest.
-    /// So it, and with it the tree digest, is the same for both, and removing the package removes what may come later.
-    pub fn finish(
-        mut self,
-        root: &Path,
-        bytecode: Vec<FileRow>,
-        uncompiled: &[RelPath],
-    ) -> Result<Vec<FileRow>, UnpackError> {
+    /// Writes RECORD and returns all files sorted by path. Like uv's, it lists no bytecode: which modules are compiled, and
+    /// when, changes neither it nor the tree digest.
+    pub fn finish(mut self, root: &Path, bytecode: Vec<FileRow>) -> Result<Vec<FileRow>, UnpackError> {
         let record_path = RelPath::new("RECORD")
             .map_err(UnpackError::Name)?
             .under(&self.dist_info);
@@ -367,9 +360,6 @@ impl Unpacked {
                 self.layout.record_path(file.path.as_str()),
                 Some((file.digest, file.size)),
             );
-        }
-        for path in bytecode.iter().map(|file| &file.path).chain(uncompiled) {
-            rows.insert(self.layout.record_path(path.as_str()), None);
         }
         rows.insert(self.layout.record_path(record_path.as_str()), None);
         // Bytecode that the wheel brought along was replaced by ours.

@@ -73,7 +73,7 @@ fn the_key_is_what_the_design_says_it_is() {
     let hashed = json!({
         "backend": "CPU",
         "channel": "cpu",
-        "form": 1,
+        "form": 2,
         "packages": packages.into_values().collect::<Vec<_>>(),
         "platform": "manylinux_2_28_x86_64",
         "python": {"implementation": "cpython", "version": python.version},
@@ -82,7 +82,7 @@ fn the_key_is_what_the_design_says_it_is() {
     assert!(
         hashed
             .to_string()
-            .starts_with(r#"{"backend":"CPU","channel":"cpu","form":1,"packages":[{"name":"#)
+            .starts_with(r#"{"backend":"CPU","channel":"cpu","form":2,"packages":[{"name":"#)
     );
     assert_eq!(text(&built, "key"), sha256(hashed.to_string().as_bytes()));
 }

@@ -1,39 +1,162 @@
 """Start-up hook of a flambeau environment.
 
-A process stays in the environment it started in: Python does not resolve `.venv`, so without this a process that was
-started as `.venv/bin/python` would import from another environment once the link is flipped. The hook resolves the
-prefix once, takes a lease (a shared flock for the life of the process, so that the environment is not collected while
-it runs), and puts the project's own folders on the path. It must never stop Python from starting.
+A process keeps the environment it started with. Python does not resolve `.venv`, so without this a process that was
+started as `.venv/bin/python` would import from another environment once the link is flipped. The hook resolves the link
+once and puts the environment's real site-packages into the import path; every name that programs write down (sys.prefix,
+sys.executable, sysconfig) stays `.venv`. It takes a lease (a shared flock for the life of the process, so that the
+environment is not collected while it runs), and puts the project's own folders on the path.
+
+Children stay too. The lease's descriptor says by which `.venv` its process was started: its offset is a digest of that.
+A hook that starts asks its parent, and then the ancestors of its own process group. If one of them holds another
+environment of the same `.venv` than the link leads to now, that environment's Python is executed, with the same
+arguments and before anything else is read. Commands that a person types, and Jupyter's kernels, follow the link.
+
+The hook must never stop Python from starting.
 """
 import os
 import sys
 
 _lease = None
 _leased = None
+_pinned = None
+
+# Descriptors from here on are leases; low ones are what programs use.
+_FIRST = 64
+# So many ancestors are asked.
+_DEPTH = 32
 
 
 def pin():
-    """Resolves the environment of this process; safe to call again (site runs .pth lines of a venv twice)."""
+    """Pins the environment of this process; safe to call again (site runs .pth lines of a venv twice)."""
+    global _pinned
     prefix = sys.prefix
     try:
-        for _ in range(3):
-            real = os.path.realpath(prefix)
-            _take_lease(real)
-            # A collector may have won the lease first; then the link leads elsewhere by now.
-            if os.path.exists(real + "/pyvenv.cfg"):
-                break
+        if _pinned is not None and _pinned[0] == prefix:
+            real = _pinned[1]
+        else:
+            real = _environment(prefix)
+            _pinned = prefix, real
     except OSError:
         return
-    _rebase_executable(real)
+    _name_executable(prefix, real)
     if real != prefix:
         _rebase(prefix, real)
     else:
         # The second time, site has added the resolved folder beside the one that was resolved the first time.
         sys.path[:] = dict.fromkeys(sys.path)
     _overlay(prefix, real)
+    if os.geteuid() == 0:
+        _spare(prefix, real)
     argv = getattr(sys, "orig_argv", None) or _command_line()
     if "install" in argv or "uninstall" in argv:
         _refuse_pip(argv, real)
+
+
+def _environment(prefix):
+    """The environment to use, with its lease held."""
+    mark = os.environ.pop("_FLAMBEAU_STAYS", None)
+    real = os.path.realpath(prefix)
+    if real != prefix:
+        stay = _stay(prefix, real)
+        if stay:
+            _become(stay, prefix)
+            # Only a program that embeds Python comes here: the environment is used by the program that runs.
+            real = stay
+    for _ in range(3):
+        _take_lease(real)
+        # A collector may have won the lease first; then the link leads elsewhere by now.
+        if os.path.exists(real + "/pyvenv.cfg"):
+            break
+        real = os.path.realpath(prefix)
+    if real != prefix:
+        site = "/lib/python%d.%d/site-packages" % sys.version_info[:2]
+        if not os.path.isdir(real + site):
+            # The link was flipped to another Python while this one started.
+            _become(real, prefix)
+        _read_pinned(prefix + site, real + site)
+    if _lease is not None:
+        if real != prefix:
+            os.lseek(_lease, _mark(prefix), os.SEEK_SET)
+        elif mark and mark.isdigit():
+            os.lseek(_lease, int(mark), os.SEEK_SET)
+    return real
+
+
+def _mark(prefix):
+    """What a lease's offset says: 40 bits of the `.venv`, which is the same folder by every path to it."""
+    folder, name = os.path.split(prefix)
+    stat = os.stat(folder)
+    mark = (stat.st_dev * 0x9E3779B97F4A7C15 + stat.st_ino * 0xC2B2AE3D27D4EB4F) & (2**64 - 1)
+    for byte in os.fsencode(name):
+        mark = ((mark ^ byte) * 0x100000001B3) & (2**64 - 1)
+    # Never 0, which says nothing; larger offsets are refused by some file systems.
+    return (mark >> 24) | 1
+
+
+def _stay(prefix, real):
+    """The environment that this process was started from, where it is to stay in it."""
+    follow = os.environ.get("FLAMBEAU_FOLLOW")
+    if follow in ("1", str(os.getpid())):
+        return None
+    # The link, not the environment, tells where the store is: both lie side by side.
+    store = os.path.dirname(os.path.dirname(real))
+    mark, at = _mark(prefix), os.getppid()
+    for _ in range(_DEPTH):
+        if at <= 1:
+            return None
+        held = _held(at, store, mark)
+        if held:
+            if held == real or not os.path.exists(held + "/pyvenv.cfg"):
+                return None
+            # A kernel is a program that a person starts, by way of a server that may be older than the flip.
+            kernel = "ipykernel_launcher" in (getattr(sys, "orig_argv", None) or _command_line())[1:6]
+            return None if kernel else held
+        # An isolated Python is asked about itself, by tools that run beside the environment.
+        if sys.flags.isolated:
+            return None
+        try:
+            if os.getpgid(at) != os.getpgrp():
+                return None
+            with open("/proc/%d/stat" % at, "rb") as file:
+                at = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return None
+    return None
+
+
+def _held(process, store, mark):
+    """The environment that a process holds for this `.venv`."""
+    leases = store + "/leases/"
+    for number in range(_FIRST, _FIRST + 4):
+        try:
+            link = os.readlink("/proc/%d/fd/%d" % (process, number))
+            if link.startswith(leases):
+                with open("/proc/%d/fdinfo/%d" % (process, number), "rb") as file:
+                    if int(file.read().split()[1]) == mark:
+                        return store + "/envs/" + link[len(leases):]
+        except FileNotFoundError:
+            # No such descriptor; or no /proc, where nobody stays.
+            return None
+        except (OSError, ValueError, IndexError):
+            return None
+    return None
+
+
+def _become(environment, prefix):
+    """Executes the Python of another environment in this one's place. Returns where this is no plain Python."""
+    argv = list(getattr(sys, "orig_argv", None) or _command_line())
+    try:
+        if os.path.realpath(sys.executable) != os.readlink("/proc/self/exe"):
+            return
+    except OSError:
+        return
+    target = environment + "/bin/python"
+    if argv and os.path.exists(target):
+        os.environ["_FLAMBEAU_STAYS"] = str(_mark(prefix))
+        try:
+            os.execv(target, [target] + argv[1:])
+        finally:
+            del os.environ["_FLAMBEAU_STAYS"]
 
 
 def _take_lease(real):
@@ -45,8 +168,7 @@ def _take_lease(real):
         import fcntl
 
         fd = os.open(os.path.dirname(store) + "/leases/" + name, os.O_RDONLY | os.O_CLOEXEC)
-        # A high number stays out of the way of programs that use the low ones.
-        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64)
+        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST)
         os.close(fd)
         fcntl.flock(high, fcntl.LOCK_SH)
     except (ImportError, OSError):
@@ -57,25 +179,63 @@ def _take_lease(real):
     _leased = real
 
 
-def _rebase_executable(real):
-    # However Python was started (a relative path, a link elsewhere): children start from the resolved environment.
+def _name_executable(prefix, real):
+    # However Python was started (a relative path, a link elsewhere): children start by the same name.
     folder, name = os.path.split(sys.executable or "")
-    if name and folder != real + "/bin" and os.path.realpath(folder) == real + "/bin":
-        sys.executable = real + "/bin/" + name
+    if name and folder != prefix + "/bin" and os.path.realpath(folder) == real + "/bin":
+        sys.executable = prefix + "/bin/" + name
 
 
 def _rebase(prefix, real):
+    """Puts the real folders into the import path, whatever `.venv` leads to later."""
     inside = prefix + "/"
 
     def moved(path):
         return real + path[len(prefix):] if path == prefix or path.startswith(inside) else path
 
-    if sys.exec_prefix == prefix:
-        sys.exec_prefix = real
-    sys.prefix = real
     sys.path[:] = dict.fromkeys(moved(path) if type(path) is str else path for path in sys.path)
     for path in [path for path in sys.path_importer_cache if path.startswith(inside)]:
         sys.path_importer_cache.pop(path, None)
+    # This module was found by the other name.
+    own = sys.modules[__name__]
+    for module, names in ((own, ("__file__", "__cached__")), (own.__spec__, ("origin", "cached"))):
+        for name in names:
+            value = getattr(module, name, None)
+            if value:
+                setattr(module, name, moved(value))
+
+
+def _read_pinned(named, pinned):
+    """Lets `site` go on with the .pth files of the pinned environment, whatever `.venv` leads to meanwhile."""
+    site = sys.modules.get("site")
+    original = getattr(site, "addpackage", None)
+    if original is None:
+        return
+
+    def addpackage(sitedir, name, known_paths):
+        if sitedir == named:
+            sitedir = pinned
+            if not os.path.exists(pinned + "/" + name):
+                return known_paths
+        return original(sitedir, name, known_paths)
+
+    site.addpackage = addpackage
+
+
+def _spare(prefix, real):
+    """Root may write where modes forbid it: lets its Python write bytecode everywhere but in the environment."""
+    loader = sys.modules["_frozen_importlib_external"].SourceFileLoader
+    original = loader._cache_bytecode
+    if getattr(original, "_flambeau", False):
+        return
+    owned = (prefix + "/", real + "/")
+
+    def _cache_bytecode(self, source_path, bytecode_path, data):
+        if not source_path.startswith(owned):
+            return original(self, source_path, bytecode_path, data)
+
+    _cache_bytecode._flambeau = True
+    loader._cache_bytecode = _cache_bytecode
 
 
 def _overlay(prefix, real):

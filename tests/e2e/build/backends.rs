@@ -135,7 +135,7 @@ fn works(world: &World, expected: &Expected) {
         "import sys, torch\nprint(sys.argv[1:], torch.answer(), sys.prefix)\n",
     );
     let trained = world.venv_tool("torchrun", &["train.py", "--epochs", "3"]).ok();
-    let prefix = world.active();
+    let prefix = world.project().join(".venv");
     assert_eq!(
         trained.text(),
         format!("['--epochs', '3'] {} {}", expected.answer, prefix.display())
