@@ -312,6 +312,7 @@ fn uses(store: &Store, env: &str, trees: &[String]) -> BTreeSet<String> {
     });
     let mut parts: Vec<String> = parts.collect();
     parts.push("-flambeau_runtime-".to_owned());
+    parts.push("-flambeau_pip-".to_owned());
     let fits = |tree: &&String| {
         parts
             .iter()

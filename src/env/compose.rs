@@ -272,7 +272,7 @@ impl Composer<'_> {
         files: &mut BTreeMap<&'f str, (usize, &'f FileFact)>,
     ) -> Result<(), ComposeError> {
         let place = join(path, name);
-        if runtime::owns(&place) && self.trees[tree].facts.name != runtime::NAME {
+        if runtime::owns(&place) && !runtime::is_own(&self.trees[tree].facts.name) {
             return Err(ComposeError::Reserved {
                 package: self.package(tree),
                 path: place,
@@ -298,7 +298,7 @@ impl Composer<'_> {
         contributors: &[(usize, &Folder)],
     ) -> Result<(Option<TreeDigest>, u64), ComposeError> {
         for (tree, _) in contributors {
-            if runtime::owns(path) && self.trees[*tree].facts.name != runtime::NAME {
+            if runtime::owns(path) && !runtime::is_own(&self.trees[*tree].facts.name) {
                 return Err(ComposeError::Reserved {
                     package: self.package(*tree),
                     path: path.to_owned(),

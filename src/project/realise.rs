@@ -292,7 +292,8 @@ impl Project<'_> {
             allow_unrecorded: self.config.allow_unrecorded,
         };
         let (mut members, downloaded) = self.trees(plan, &trees, workers)?;
-        members.push(trees.runtime()?);
+        let names: Vec<&str> = identity.packages.iter().map(|(name, _)| name.as_str()).collect();
+        members.extend(trees.own_trees(&names)?);
         crate::checkpoint::reach("build.trees");
         drop(compilers);
         let mode = match self.config.link_mode {

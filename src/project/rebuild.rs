@@ -75,7 +75,9 @@ impl Project<'_> {
             allow_unrecorded: true,
         };
         let (mut members, _) = self.trees(plan, &trees, workers)?;
-        members.push(trees.runtime()?);
+        let identity = plan.identity()?;
+        let names: Vec<&str> = identity.packages.iter().map(|(name, _)| name.as_str()).collect();
+        members.extend(trees.own_trees(&names)?);
         drop(compilers);
         let again = layout(&beside, &members, LinkMode::Symlink).map_err(crate::env::build::BuildError::from)?;
         let name = built

@@ -53,11 +53,14 @@ fn guess(store: &Store, name: &str) -> Result<Option<Composition>, VerifyError> 
         .installed_packages
         .iter()
         .filter_map(|package| package.split_once("=="));
-    let wanted = packages
-        .map(|(name, version)| (name, Some(version)))
-        .chain([(runtime::NAME, None)]);
+    let own = runtime::Own::ALL.map(|own| (own.name(), None));
+    let wanted = packages.map(|(name, version)| (name, Some(version))).chain(own);
     for (package, version) in wanted {
         let found = candidates(package, version);
+        // Not every environment has all of flambeau's own trees.
+        if found.is_empty() && runtime::is_own(package) {
+            continue;
+        }
         choices = choices
             .iter()
             .flat_map(|chosen| {
@@ -193,7 +196,7 @@ fn fits_key(state: &EnvironmentState, trees: &[Tree]) -> bool {
         .collect();
     let members: Vec<(&str, &str, WheelDigest)> = trees
         .iter()
-        .filter(|tree| tree.facts.name != runtime::NAME)
+        .filter(|tree| !runtime::is_own(&tree.facts.name))
         .map(|tree| {
             let name = tree.facts.name.as_str();
             // As the lockfile wrote the version, which is what the key covers.

@@ -12,7 +12,7 @@ use crate::checkpoint;
 use crate::digest::{FileDigest, WheelDigest, hash_reader};
 use crate::env::Python;
 use crate::env::bytecode::{Compiler, Compilers};
-use crate::env::runtime::runtime_identity;
+use crate::env::runtime::own_identity;
 use crate::env::tree::{Identity, Tree, TreeError, Trees, WheelId, document, is_top_level_record, python_of};
 use crate::fsx::{self, PathContext as _, PathError};
 use crate::pep::WheelFilename;
@@ -128,11 +128,10 @@ impl Mender<'_> {
 
     /// A whole tree from its wheel: nothing of what is there can be believed.
     fn whole(&self, trees: &Trees<'_>, name: &str) -> Result<Staging, MendError> {
-        let (runtime, digest) = trees.runtime_name();
-        let (staging, files, identity) = if runtime == name {
+        let (staging, files, identity) = if let Some((own, digest)) = trees.own_named(name) {
             let staging = self.verifier.store.stage()?;
-            let files = trees.write_runtime(&staging)?;
-            (staging, files, runtime_identity(digest))
+            let files = trees.write_own(own, &staging)?;
+            (staging, files, own_identity(own, digest))
         } else {
             let lost = Lost {
                 short: name.split('-').next().unwrap_or_default().to_owned(),
@@ -381,11 +380,11 @@ impl Job<'_> {
 
     /// flambeau's own files stand in the program.
     fn take_runtime(&mut self) -> Result<(), MendError> {
-        if self.lacking.is_empty() || self.trees.runtime_name().0 != self.name {
+        let Some((own, _)) = self.trees.own_named(self.name).filter(|_| !self.lacking.is_empty()) else {
             return Ok(());
-        }
+        };
         let scratch = self.trees.store.stage()?;
-        self.trees.write_runtime(&scratch)?;
+        self.trees.write_own(own, &scratch)?;
         self.take_from(&scratch)
     }
 

@@ -143,6 +143,15 @@ exec "${s%/*}/python" "$0" "$@"
 "#;
 
 impl Script {
+    /// A launcher of flambeau's own.
+    pub(crate) fn of(name: &str, module: &str, attribute: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            module: module.to_owned(),
+            attribute: attribute.to_owned(),
+        }
+    }
+
     /// The script file.
     #[must_use]
     pub fn contents(&self) -> Vec<u8> {

@@ -103,7 +103,7 @@ pub struct Folder {
 pub struct Facts {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Normalised name of the package; of flambeau's own files `flambeau-runtime`.
+    /// Normalised name of the package; of flambeau's own files see [`crate::env::runtime::Own`].
     pub name: String,
     /// Version.
     pub version: String,

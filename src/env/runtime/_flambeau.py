@@ -289,9 +289,11 @@ def _refuse_pip(argv, real):
     others = ("list", "show", "freeze", "check", "inspect", "download", "wheel", "cache", "config", "debug", "index")
     if next((word for word in command if word in others or word in ("install", "uninstall")), None) in others:
         return
+    verb = "remove" if "uninstall" in command else "add"
+    named = [word for word in command if not word.startswith("-") and word not in ("install", "uninstall")]
     sys.stderr.write(
         "error: this environment is immutable, so pip cannot change it (" + real + ")\n"
-        "hint: name the package in pyproject.toml (or `flambeau lock REQUIREMENT...`), then run `flambeau build`\n"
+        "hint: run `flambeau " + " ".join([verb] + (named or ["PACKAGE"])) + "`, then `flambeau build`\n"
         "hint: for your own code, list its folder in `[tool.flambeau] editable` or use `flambeau run --overlay DIR`\n"
     )
     sys.stderr.flush()
