@@ -316,6 +316,12 @@ pub(super) fn tell_moved(activated: &Activated, context: &Context<'_>) {
     for moved in &activated.moved_aside {
         context.ui.note(&format!("moved aside: {}", moved.display()));
     }
+    if let Some(list) = &activated.excluded {
+        context.ui.note(&format!(
+            "added .venv and environment_state.json to {}, so that git passes over them",
+            list.display()
+        ));
+    }
 }
 
 /// How to build.

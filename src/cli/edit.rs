@@ -9,6 +9,7 @@ use url::Url;
 
 use super::lock::{self, Document};
 use super::{Context, VerbResult};
+use crate::fsx;
 use crate::pep::PackageName;
 use crate::project::manifest::Edit;
 use crate::project::relock::LockRequest;
@@ -66,8 +67,17 @@ struct Edited {
 }
 
 pub(super) fn init(args: &InitArgs, context: &Context<'_>) -> VerbResult {
-    run(&args.shared, &context.project().edit_init()?, context)
+    let code = run(&args.shared, &context.project().edit_init()?, context)?;
+    let path = context.config.project.join(".gitignore");
+    if !path.exists() {
+        fsx::write_atomic(&path, GITIGNORE.as_bytes())?;
+        context.ui.note(&format!("wrote {}", path.display()));
+    }
+    Ok(code)
 }
+
+/// What a project does not commit.
+const GITIGNORE: &str = "/.venv\n/environment_state.json\n/.flambeau\n__pycache__/\n";
 
 pub(super) fn add(args: &AddArgs, context: &Context<'_>) -> VerbResult {
     run(

@@ -191,6 +191,8 @@ pub struct Config {
     pub keep_wheels: bool,
     /// Whether the modules of wheels are compiled when they are unpacked.
     pub compile_bytecode: bool,
+    /// Whether git is told to pass over `.venv` and `environment_state.json`.
+    pub git_exclude: bool,
     /// After a build that leaves fewer bytes free on the store's file system, what nothing needs is collected.
     pub min_free: Option<u64>,
     /// How to link, where it is not the composition rule's choice.
@@ -291,6 +293,7 @@ impl Config {
             pytorch_mirror: mirror(vars)?,
             editable: ours.editable.iter().map(in_project).collect(),
             keep_wheels: !overrides.no_wheels && ours.keep_wheels.unwrap_or(true),
+            git_exclude: ours.git_exclude.unwrap_or(true),
             compile_bytecode: !overrides.no_bytecode && ours.compile_bytecode.unwrap_or(true),
             min_free: min_free(vars)?.or(ours.min_free),
             link_mode: overrides.link_mode.or(ours.link_mode),

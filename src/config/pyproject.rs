@@ -107,6 +107,7 @@ pub(super) struct Flambeau {
     #[serde(default)]
     pub(super) channels: BTreeMap<Channel, ChannelTable>,
     pub(super) compile_bytecode: Option<bool>,
+    pub(super) git_exclude: Option<bool>,
     #[serde(default, deserialize_with = "requirements")]
     pub(super) constraints: Vec<String>,
     #[serde(default)]

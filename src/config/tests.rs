@@ -220,7 +220,7 @@ fn the_project_says_what_it_needs() {
         "[project]\nname = \"x\"\ndependencies = [\"torch==2.7.0\"]\nrequires-python = \">=3.10\"\n\
          [tool.flambeau]\nrequirements = [\"numpy\"]\nconstraints = [\"numpy<3\"]\noverrides = [\"sympy==1.13.3\"]\n\
          python-versions = [\"3.11\", \"3.13t\"]\nplatforms = [\"linux_x86_64\"]\neditable = [\".\", \"lib\"]\n\
-         keep-wheels = false\ncompile-bytecode = false\nlink-mode = \"copy\"\nsync = \"full\"\nindex-url = \"https://example.org/simple\"\n\
+         keep-wheels = false\ncompile-bytecode = false\ngit-exclude = false\nlink-mode = \"copy\"\nsync = \"full\"\nindex-url = \"https://example.org/simple\"\n\
          [[tool.flambeau.index]]\nname = \"corp\"\nurl = \"https://example.org/corp\"\npackages = [\"corp-*\"]\n",
     );
     let config = folder.config(&[]);
@@ -243,10 +243,11 @@ fn the_project_says_what_it_needs() {
         (
             config.keep_wheels,
             config.compile_bytecode,
+            config.git_exclude,
             config.link_mode,
             config.sync
         ),
-        (false, false, Some(LinkMode::Copy), Sync::Full)
+        (false, false, false, Some(LinkMode::Copy), Sync::Full)
     );
     assert_eq!(config.indexes[0].packages, ["corp-*".parse().expect("a pattern")]);
     assert_eq!(

@@ -227,6 +227,7 @@ mod tests {
             "lib/python3.11/site-packages/_flambeau.cpython-311-x86_64-linux-gnu.so",
             "lib/python3.11/site-packages/__pycache__/_flambeau.cpython-311.pyc",
             "lib/python3.11/site-packages/00-flambeau.pth",
+            "lib/python3.11/site-packages/00-flambeau.start",
         ] {
             assert!(owns(path), "{path}");
         }
@@ -238,7 +239,7 @@ mod tests {
         ] {
             assert!(!owns(path), "{path}");
         }
-        for (pattern, _) in FILES {
+        for (pattern, _) in HOOK {
             assert!(
                 owns(&pattern.replace("{site}", "lib/python3.11/site-packages")),
                 "{pattern}"

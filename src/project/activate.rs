@@ -75,6 +75,8 @@ pub struct Activated {
     pub changes: Option<Changes>,
     /// Where somebody else's `.venv` and state file are now, if they were in the way.
     pub moved_aside: Vec<PathBuf>,
+    /// Git's list of exceptions, where the links were added to it.
+    pub excluded: Option<PathBuf>,
 }
 
 /// What was active before a flip.
@@ -101,6 +103,7 @@ impl Before {
             generation,
             switched,
             moved_aside,
+            excluded: None,
         }
     }
 }
@@ -225,7 +228,28 @@ impl Project<'_> {
         let overlay = Profile::overlay_text(&self.overlay_folders())?;
         let (generation, _) = profile.activate(&store, path, state, request)?;
         self.after_the_flip(&profile, &overlay, state);
-        Ok(before.switched_to(state.clone(), generation, moved_aside))
+        // Only the first activation makes new names; later ones need not start git.
+        let excluded = before.path.is_none().then(|| self.excluded()).flatten();
+        Ok(Activated {
+            excluded,
+            ..before.switched_to(state.clone(), generation, moved_aside)
+        })
+    }
+
+    /// Keeps the new names from being committed, unless the project wants that.
+    fn excluded(&self) -> Option<PathBuf> {
+        if !self.config.git_exclude {
+            return None;
+        }
+        self.exclude_from_git().unwrap_or_else(|error| {
+            let message = format!(
+                "`git add` would commit .venv and {}: {}; list them in .gitignore",
+                crate::env::state::FILE_NAME,
+                one_line(&error)
+            );
+            self.reporter.event(Event::Warning { message: &message });
+            None
+        })
     }
 
     /// Brings the project's own files up to the environment that is active now. That one is active whatever becomes of

@@ -28,6 +28,7 @@ pub mod direct;
 pub mod export;
 pub mod from;
 mod full_versions;
+mod git;
 pub mod graph;
 mod hashing;
 pub mod health;

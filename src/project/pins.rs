@@ -4,27 +4,19 @@
 //! (a key of another target or backend), the environments of the store, and the history of the lockfiles where the
 //! project is a git repository. git only reads objects here, runs no hook, and may not use the network.
 
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
-
 use super::Project;
+use super::git::git;
 use super::lockfiles::{ReadLockfile, from_bytes};
 use crate::backend::Channel;
 use crate::digest::EnvironmentKey;
 use crate::env::state::EnvironmentState;
 use crate::key;
 use crate::lockfile::inputs::{InputChange, Inputs};
-use crate::process::{self, Limits, Outcome};
 use crate::store::Shelf;
 use crate::target::Target;
 
 /// How many versions of a lockfile are looked at.
 const REVISIONS: &str = "50";
-/// The largest lockfile that is taken from the history.
-const LARGEST: usize = 16 << 20;
-/// How long git may take for one answer.
-const GIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// What is known of an expected key.
 #[derive(Debug, Clone)]
@@ -143,31 +135,4 @@ fn recorded_inputs(key: EnvironmentKey, read: &ReadLockfile, target: &Target) ->
 fn target_of(read: &ReadLockfile, key: EnvironmentKey) -> Option<Target> {
     let mut targets = read.lockfile.targets.iter().map(|locked| locked.target);
     targets.find(|target| key::environment_key(&read.lockfile, target).is_ok_and(|own| own == key))
-}
-
-/// What git prints; none where it fails, is not there, or takes too long.
-fn git(folder: &Path, arguments: &[&str]) -> Option<String> {
-    let mut command = Command::new("git");
-    // A partial clone would fetch what it lacks.
-    command.args([
-        "--no-pager",
-        "-c",
-        "protocol.allow=never",
-        "-c",
-        "core.fsmonitor=false",
-        "-C",
-    ]);
-    command.arg(folder).args(arguments);
-    command
-        .env("GIT_NO_LAZY_FETCH", "1")
-        .env("GIT_OPTIONAL_LOCKS", "0")
-        .env("GIT_TERMINAL_PROMPT", "0");
-    let limits = Limits {
-        time: GIT_LIMIT,
-        output: LARGEST,
-    };
-    match process::run(command, limits) {
-        Outcome::Finished(finished) if finished.exit == 0 => Some(finished.stdout),
-        _ => None,
-    }
 }

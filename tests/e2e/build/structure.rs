@@ -38,10 +38,6 @@ fn files_through_links(folder: &Path, prefix: &str, found: &mut BTreeMap<String,
     }
 }
 
-fn is_symlink(path: &Path) -> bool {
-    fs::symlink_metadata(path).expect("it is there").is_symlink()
-}
-
 fn is_real_folder(path: &Path) -> bool {
     fs::symlink_metadata(path).expect("it is there").is_dir()
 }
