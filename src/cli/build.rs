@@ -371,6 +371,9 @@ pub(super) fn build(plan: Plan, context: &Context<'_>, options: BuildOptions) ->
             Failure::new(Kind::Integrity, message).hint("build without --strict to use the later package's file")
         );
     }
+    if let Some(message) = project.other_link_mode(&realised) {
+        context.ui.warning(&message);
+    }
     save(&plan.lockfile, context)?;
     let activated = activate
         .map(|in_the_way| project.activate_realised(&realised, &plan.chosen, in_the_way))

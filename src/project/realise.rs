@@ -202,6 +202,22 @@ impl Project<'_> {
         }
     }
 
+    /// Says that an environment that was there already is composed in another way than is asked for.
+    #[must_use]
+    pub fn other_link_mode(&self, realised: &Realised) -> Option<String> {
+        let asked = self.config.link_mode.filter(|_| realised.reused)?;
+        let name = realised.path.file_name()?.to_str()?;
+        let store = Store::new(realised.path.parent()?.parent()?.to_owned());
+        let contents = store.contents(Shelf::Envs, name).ok().flatten()?;
+        let has = contents.get("link_mode")?.as_str()?;
+        (has != asked.as_str()).then(|| {
+            format!(
+                "the environment was built with the link mode `{has}`, so `{}` has no effect; it counts for environments built from now on",
+                asked.as_str()
+            )
+        })
+    }
+
     /// Says, for an active environment of the same key, that its interpreter is gone or another one by now.
     #[must_use]
     pub fn rebinding(&self, plan: &Plan) -> Option<String> {

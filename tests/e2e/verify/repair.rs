@@ -225,6 +225,13 @@ fn a_copied_environment_is_mended_as_a_copy() {
         .flambeau(&["lock", "--channel", "cpu", "--python", &python.version])
         .ok();
     world.build(&["--channel", "cpu", "--link-mode", "copy"]);
+    for (mode, said) in [("copy", false), ("symlink", true)] {
+        let again = world.flambeau(&["build", "--channel", "cpu", "--link-mode", mode]).ok();
+        let told = again
+            .stderr
+            .contains("built with the link mode `copy`, so `symlink` has no effect");
+        assert_eq!(told, said, "{again}");
+    }
     let before = tree_snapshot(&world.store().join("envs"));
     damage(&file(&world.active(), "torch/_tensor.py"), "flip");
     let document = damaged(&world, &[]);
