@@ -1,9 +1,10 @@
 //! Composition: wheel trees laid over each other into one virtual environment.
 //!
-//! The rule. A folder to which only one tree contributes, and which holds no native or executable file at any depth,
-//! is one symlink to the tree. Every other folder is real, because shared objects find each other by
-//! `$ORIGIN/../../nvidia/…` and the kernel resolves `..` physically; files in real folders are hard-linked, or
-//! reflinked or copied where that is refused. `*.dist-info` folders are always real, since tools overlook linked ones.
+//! The rule ([`crate::wheel::manifest::Rule`]). A folder to which only one tree contributes is one symlink to the tree
+//! where it is a `__pycache__`, or a folder of headers inside a package. Every other folder is real, so that the real
+//! path of every module lies in the environment's own site-packages: tools compare it with that, and shared objects find
+//! each other by `$ORIGIN/../../nvidia/…`, which the kernel resolves physically. Files are hard-linked, or reflinked or
+//! copied where that is refused.
 //! Two trees with one path and the same bytes are fine; with different bytes the later package name wins, and the
 //! conflict is reported.
 //! Refuses: a tree that brings a file of flambeau's own.

@@ -223,7 +223,8 @@ impl Folder {
         for (name, folder) in &mut self.folders {
             headers &= folder.settle_real(inside.of(name));
         }
-        self.real = !bytecode && !(headers && matches!(inside, Inside::Package));
+        let may_be_link = bytecode || headers && matches!(inside, Inside::Package);
+        self.real = !may_be_link;
         headers
     }
 
@@ -268,16 +269,12 @@ impl Folder {
     /// folded, and the oldest of them even those that [`Folder::fold`] keeps.
     #[must_use]
     pub fn is_folded_of(&self, files: &[FileRow]) -> bool {
-        let ways: [(Rule, fn(&mut Self)); 3] = [
-            (Rule::Headers, Self::fold),
-            (Rule::Code, Self::fold),
-            (Rule::Code, Self::fold_entirely),
-        ];
-        ways.into_iter().any(|(rule, fold)| {
+        let is = |rule, fold: fn(&mut Self)| {
             let mut folded = Self::by_rule(files, rule);
             fold(&mut folded);
             folded == *self
-        })
+        };
+        is(Rule::Headers, Self::fold) || is(Rule::Code, Self::fold) || is(Rule::Code, Self::fold_entirely)
     }
 
     /// Drops the content of every folder that may become one symlink.

@@ -22,6 +22,7 @@ fn init_starts_a_project_that_is_locked() {
          \"torch==2.7.0\",\n    \"torchvision==0.22.0\",\n]\n"
     );
     assert!(world.read(CPU).contains("2.7.0+cpu"));
+    assert!(world.read(".gitignore").contains("/.venv\n/environment_state.json\n"));
     world.flambeau(&["lock", "--check"]).ok();
     let before = tree_snapshot(&world.project());
     assert_error(

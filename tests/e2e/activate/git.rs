@@ -9,7 +9,9 @@ use crate::support::world::World;
 
 fn git(world: &World, folder: &Path, arguments: &[&str]) -> String {
     let mut command = world.command("git");
-    command.args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(arguments);
+    command
+        .args(["-c", "user.name=a", "-c", "user.email=a@b"])
+        .args(arguments);
     command.current_dir(folder).env("GIT_CONFIG_NOSYSTEM", "1");
     world.run(command).ok().stdout
 }
@@ -52,7 +54,11 @@ fn links_are_excluded_once_in_a_repository_a_worktree_and_a_folder_of_one() {
     git(&world, &repository, &["add", "-A"]);
     git(&world, &repository, &["commit", "-q", "-m", "one"]);
     let tree = world.path("worktree");
-    git(&world, &repository, &["worktree", "add", "-q", tree.to_str().expect("UTF-8")]);
+    git(
+        &world,
+        &repository,
+        &["worktree", "add", "-q", tree.to_str().expect("UTF-8")],
+    );
     let list = repository.join(".git/info/exclude");
     for folder in [repository.join("sub dir"), tree.clone(), repository.clone()] {
         let said = build(&world, &folder);
@@ -66,7 +72,12 @@ fn links_are_excluded_once_in_a_repository_a_worktree_and_a_folder_of_one() {
         build(&world, &folder);
         assert_eq!(fs::read_to_string(&list).expect("a list"), before, "once");
         let names = added(&world, &folder);
-        assert!(!names.iter().any(|name| name.contains(".venv") || name.contains("environment_state")), "{names:?}");
+        assert!(
+            !names
+                .iter()
+                .any(|name| name.contains(".venv") || name.contains("environment_state")),
+            "{names:?}"
+        );
         assert!(names.iter().any(|name| name.contains("pylock.cpu.toml")), "{names:?}");
     }
 }
@@ -74,7 +85,10 @@ fn links_are_excluded_once_in_a_repository_a_worktree_and_a_folder_of_one() {
 #[test]
 fn what_git_passes_over_already_is_left_alone_and_so_is_who_wants_none() {
     let Some(world) = world() else { return };
-    for (name, ignored, wanted) in [("a", ".venv\nenvironment_state.json\n", ""), ("b", "", "git-exclude = false\n")] {
+    for (name, ignored, wanted) in [
+        ("a", ".venv\nenvironment_state.json\n", ""),
+        ("b", "", "git-exclude = false\n"),
+    ] {
         let folder = world.path(name);
         fs::create_dir_all(&folder).expect("a new folder");
         git(&world, &folder, &["init", "-q"]);
