@@ -44,7 +44,7 @@ TOOLS = ("pip", "uv", "flambeau")
 OWN_METADATA = {"INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"}
 FLAMBEAUS = re.compile(
     r"pyvenv\.cfg|environment_state\.json|lib64|bin/activate(\.\w+)?|bin/python[\d.]*"
-    r"|lib/python[\d.]+/site-packages/(00-flambeau\.pth|_flambeau\.py)"
+    r"|lib/python[\d.]+/site-packages/(00-flambeau\.(pth|start)|_flambeau\.py|pip/__(init|main)__\.py)|bin/pip3?"
 )
 ASK = r"""
 import importlib.metadata as m, json, os, sys, sysconfig
