@@ -31,6 +31,10 @@ pub struct Settings {
     pub pre_releases: PreReleases,
     /// From when on uploads do not count.
     pub exclude_newer: Option<Cutoff>,
+    /// Whether the file's `requires-python` is the project's although it says no more than the targets do, so that it is
+    /// noticed when the project's goes.
+    #[serde(rename = "requires-python-is-stated")]
+    pub python_is_stated: bool,
     /// Whether a target for which something has no wheel is left out: nobody named both its Python and its platform.
     pub optional_targets: bool,
     /// The targets that were left out so.
@@ -86,6 +90,9 @@ impl Settings {
         }
         if let Some(cutoff) = self.exclude_newer {
             line(text, "exclude-newer", &quoted(&cutoff.to_string()));
+        }
+        if self.python_is_stated {
+            line(text, "requires-python-is-stated", "true");
         }
         if self.optional_targets {
             line(text, "optional-targets", "true");

@@ -170,6 +170,7 @@ impl Lockfile {
             // A file that says nothing suits a project that says nothing.
             _ => wanted.requires_python.is_none(),
         };
+        let same = same && !self.lost_requires_python(wanted.requires_python);
         if !same {
             let text = |specifiers: Option<&VersionSpecifiers>| specifiers.map(ToString::to_string).unwrap_or_default();
             differences.insert(Difference::Setting {
@@ -183,6 +184,14 @@ impl Lockfile {
             differences.extend(self.settings.differences(settings));
         }
         differences.into_iter().collect()
+    }
+}
+
+impl Lockfile {
+    /// Whether the file was made for a `requires-python` of the project, and the project has none now.
+    #[must_use]
+    pub fn lost_requires_python(&self, wanted: Option<&VersionSpecifiers>) -> bool {
+        self.settings.python_is_stated && wanted.is_none()
     }
 }
 

@@ -634,6 +634,7 @@ fn settings() -> impl Strategy<Value = Settings> {
         prop_oneof![Just("if-necessary-or-explicit"), Just("allow"), Just("refuse")],
         proptest::option::of(prop_oneof![Just("2025-05-01"), Just("2025-05-01T12:00:00.25Z")]),
         any::<bool>(),
+        any::<bool>(),
     );
     let lists = (
         some(&["dev", "gpu-extra"]),
@@ -652,6 +653,7 @@ fn settings() -> impl Strategy<Value = Settings> {
         pre_releases: words.1.parse().expect("a word"),
         exclude_newer: words.2.map(|text| text.parse().expect("a moment")),
         optional_targets: words.3,
+        python_is_stated: words.4,
         left_out: lists.4.into_iter().collect(),
         hashed_by_download: lists.5.into_iter().collect(),
     })

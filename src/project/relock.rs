@@ -22,7 +22,7 @@ use crate::lockfile::{Lockfile, Origin, Settings};
 use crate::pep::{ExtraName, GroupName, PackageName, Requirement};
 use crate::policy::{Cutoff, PreReleases, Versions};
 use crate::progress::{Event, Reporter};
-use crate::python::{Interpreter, RequiredPython};
+use crate::python::{Interpreter, RequiredPython, is_same};
 use crate::resolve::{
     self, BoxError, MergeError, Merged, PackageSource, Preferences, Resolution, ResolveError, Upgrade, Wanted,
 };
@@ -299,13 +299,12 @@ impl Project<'_> {
         warnings.extend(said(&resolutions.targets, &merged, &directs));
         let mut lockfile = merged.lockfile;
         lockfile.settings.hashed_by_download.extend(directs.hashed);
-        if let Some(required) = &self.config.requires_python {
-            lockfile.requires_python = Some(required.specifiers.clone());
-        }
+        let python_is_stated = self.state_python(&mut lockfile);
         for locked in &mut lockfile.targets {
             locked.python_pinned = self.pinned_python(locked.target.python).is_some();
         }
         lockfile.settings = Settings {
+            python_is_stated,
             optional_targets: candidates.optional,
             left_out: left_out.targets,
             hashed_by_download: lockfile.settings.hashed_by_download,
@@ -313,6 +312,16 @@ impl Project<'_> {
         };
         lockfile.head = existing.map(|existing| existing.head).unwrap_or_default();
         Ok(ResolvedLock { lockfile, warnings })
+    }
+
+    /// Writes the project's `requires-python` into a lockfile; whether that says no more than its targets do.
+    fn state_python(&self, lockfile: &mut Lockfile) -> bool {
+        let Some(required) = &self.config.requires_python else {
+            return false;
+        };
+        let oldest = lockfile.oldest_python();
+        lockfile.requires_python = Some(required.specifiers.clone());
+        oldest.is_some_and(|oldest| is_same(&oldest, &required.specifiers))
     }
 
     /// The resolutions of all targets as one lockfile, what the index does not say found out from the wheels.

@@ -235,9 +235,16 @@ impl Project<'_> {
             .as_ref()
             .map(|required| required.specifiers.clone());
         let (before, now) = (existing.requires_python.as_ref(), required.or(existing.oldest_python()));
-        let changed = before
+        let lost = existing.lost_requires_python(
+            self.config
+                .requires_python
+                .as_ref()
+                .map(|required| &required.specifiers),
+        );
+        let other = before
             .zip(now.as_ref())
             .is_some_and(|(before, now)| !is_same(before, now));
+        let changed = lost || other;
         let pythons: BTreeSet<PythonMinor> = tried.iter().map(|target| target.python).collect();
         if changed && pythons.into_iter().eq(default_pythons(before)) {
             return BTreeSet::new();

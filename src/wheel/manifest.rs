@@ -377,7 +377,7 @@ mod tests {
     fn form_1_folded_what_holds_no_code() {
         let sample = sample();
         assert_eq!(
-            folded(&sample, Rule::Code, Folder::fold),
+            folded(&sample, Rule::Code, Folder::fold_entirely),
             ["lib/p/torch/__pycache__", "lib/p/torch/nn"]
         );
         for (rule, fold) in [
