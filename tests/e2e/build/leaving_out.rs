@@ -22,10 +22,14 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Bytecode of packages; flambeau's own hook is compiled always.
+/// Bytecode of packages; flambeau's own modules are compiled always.
 fn bytecode(environment: &Value) -> Vec<PathBuf> {
     let mut found = files(&Path::new(text(environment, "path")).join("lib"), ".pyc");
-    found.retain(|path| !path.to_string_lossy().contains("_flambeau"));
+    found.retain(|path| {
+        !["_flambeau", "/site-packages/pip/"]
+            .iter()
+            .any(|own| path.to_string_lossy().contains(own))
+    });
     found
 }
 
