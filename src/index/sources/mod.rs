@@ -79,7 +79,7 @@ pub enum Place {
     Package(Url),
     /// The `find-links` locations alone.
     Links,
-    /// Nowhere: no package index is configured.
+    /// Nowhere: no package index is known, or none may be used.
     Nowhere,
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for Place {
             Self::Private(name, url) => write!(formatter, "the index `{name}` ({})", ShownUrl::from(url)),
             Self::Package(url) => write!(formatter, "the package index {}", ShownUrl::from(url)),
             Self::Links => formatter.write_str("pip's find-links (no-index is set)"),
-            Self::Nowhere => formatter.write_str("a package index (none is configured)"),
+            Self::Nowhere => formatter.write_str("a package index"),
         }
     }
 }

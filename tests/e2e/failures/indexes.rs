@@ -83,7 +83,7 @@ fn no_index_by_configuration() {
     standing.assert_refused(
         output,
         1,
-        &["filelock", "no package index", "PIP_INDEX_URL", "--index-url"],
+        &["filelock", "`no-index` of pip's configuration", "PIP_NO_INDEX", "find-links"],
     );
     standing.world.server().assert_no_requests();
 }
