@@ -83,7 +83,12 @@ fn no_index_by_configuration() {
     standing.assert_refused(
         output,
         1,
-        &["filelock", "`no-index` of pip's configuration", "PIP_NO_INDEX", "find-links"],
+        &[
+            "filelock",
+            "`no-index` of pip's configuration",
+            "PIP_NO_INDEX",
+            "find-links",
+        ],
     );
     standing.world.server().assert_no_requests();
 }
