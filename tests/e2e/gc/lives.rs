@@ -349,7 +349,7 @@ fn environments_of_an_older_flambeau_keep_every_tree_that_fits() {
     let environment = path(&world.build(&["--channel", "cpu"]));
     let state = environment.join("environment_state.json");
     let mut document: serde_json::Value = serde_json::from_slice(&fs::read(&state).expect("a state")).expect("JSON");
-    assert_eq!(document["Trees"].as_array().map(Vec::len), Some(2), "{document:#}");
+    assert_eq!(document["Trees"].as_array().map(Vec::len), Some(3), "{document:#}");
     document.as_object_mut().expect("an object").remove("Trees");
     fs::set_permissions(&environment, fs::Permissions::from_mode(0o755)).expect("it is ours");
     fs::remove_file(&state).expect("it is ours");

@@ -194,7 +194,7 @@ fn read_only_folders_go_and_what_is_another_user_s_is_reported() {
         );
         assert!(environment.join("bin/python").exists());
         // Its trees stay with it.
-        assert_eq!(names(&world.store().join("wheels")).len(), 2, "{document:#}");
+        assert_eq!(names(&world.store().join("wheels")).len(), 3, "{document:#}");
         std::os::unix::fs::chown(&environment, Some(0), Some(0)).expect("root may");
     }
     let Some(output) = held_to_modes(&world, &["gc"]) else {
