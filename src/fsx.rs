@@ -176,7 +176,7 @@ pub fn open_shared_lock(path: &Path) -> io::Result<std::fs::File> {
         }
         match create_shared_lock(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => return other,
+            other => return other.map_err(|error| space::told(error, path)),
         }
     }
 }
