@@ -50,11 +50,12 @@ impl Project<'_> {
     /// Returns the list that was written.
     pub(super) fn exclude_from_git(&self) -> Result<Option<PathBuf>, PathError> {
         let folder = &self.config.project;
-        let Some(answer) = git(folder, &["rev-parse", "--show-prefix", "--git-path", "info/exclude"]) else {
-            return Ok(None);
+        // One question each: a path may have line breaks.
+        let answer = |question: &[&str]| {
+            let printed = git(folder, &[&["rev-parse"], question].concat())?;
+            printed.strip_suffix('\n').map(str::to_owned)
         };
-        let mut lines = answer.lines();
-        let (Some(prefix), Some(list)) = (lines.next(), lines.next()) else {
+        let (Some(prefix), Some(list)) = (answer(&["--show-prefix"]), answer(&["--git-path", "info/exclude"])) else {
             return Ok(None);
         };
         let is_shown = |name: &&str| git(folder, &["check-ignore", "--quiet", "--", name]).is_none();
@@ -63,12 +64,14 @@ impl Project<'_> {
             return Ok(None);
         }
         let list = folder.join(list);
+        // A list that is kept elsewhere and linked stays a link.
+        let list = std::fs::canonicalize(&list).unwrap_or(list);
         let mut text = fsx::read_if_exists(&list)?.unwrap_or_default();
         if !text.is_empty() && !text.ends_with(b"\n") {
             text.push(b'\n');
         }
         for name in shown {
-            text.extend_from_slice(format!("/{}{name}\n", escaped(prefix)).as_bytes());
+            text.extend_from_slice(format!("/{}{name}\n", escaped(&prefix)).as_bytes());
         }
         if let Some(parent) = list.parent() {
             fsx::create_dir_all(parent)?;
@@ -82,6 +85,11 @@ impl Project<'_> {
 fn escaped(path: &str) -> String {
     let mut escaped = String::with_capacity(path.len());
     for one in path.chars() {
+        // A pattern is one line.
+        if one == '\n' {
+            escaped.push('?');
+            continue;
+        }
         if matches!(one, '*' | '?' | '[' | '\\' | ' ') {
             escaped.push('\\');
         }
@@ -97,5 +105,6 @@ mod tests {
     #[test]
     fn patterns_of_odd_folders_match_themselves_alone() {
         assert_eq!(escaped("a/b [1]*/"), r"a/b\ \[1]\*/");
+        assert_eq!(escaped("a\nb/"), "a?b/");
     }
 }

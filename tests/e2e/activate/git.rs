@@ -117,3 +117,35 @@ fn a_list_that_cannot_be_written_is_said_and_nothing_fails() {
     assert!(said.contains("`git add` would commit .venv"), "{said}");
     assert!(folder.join(".venv").is_symlink());
 }
+
+#[test]
+fn a_list_that_is_a_link_stays_one_and_a_folder_s_name_may_have_a_line_break() {
+    let Some(world) = world() else { return };
+    let repository = world.path("d");
+    let odd = repository.join("line\nbreak");
+    fs::create_dir_all(&odd).expect("new folders");
+    git(&world, &repository, &["init", "-q"]);
+    let list = repository.join(".git/info/exclude");
+    let elsewhere = world.path("my-list");
+    fs::write(&elsewhere, "*.mine\n").expect("ours");
+    fs::create_dir_all(repository.join(".git/info")).expect("a folder");
+    fs::remove_file(&list).ok();
+    std::os::unix::fs::symlink(&elsewhere, &list).expect("ours");
+    let said = build(&world, &odd);
+    assert!(said.contains("so that git passes over them"), "{said}");
+    assert!(!added(&world, &odd).iter().any(|name| name.contains(".venv")));
+    build(&world, &repository);
+    assert!(list.is_symlink());
+    let text = fs::read_to_string(&elsewhere).expect("a list");
+    assert_eq!(
+        text,
+        [
+            "*.mine",
+            "/line?break/.venv",
+            "/line?break/environment_state.json",
+            "/.venv",
+            "/environment_state.json\n",
+        ]
+        .join("\n")
+    );
+}
