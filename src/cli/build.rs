@@ -50,7 +50,7 @@ pub(super) struct BuildArgs {
     /// Refuse an environment in which two packages bring different files for one path
     #[arg(long)]
     strict: bool,
-    /// Report files that a wheel brings without listing them in its RECORD, in place of refusing the wheel
+    /// Report files that a wheel brings without listing them in its RECORD, instead of refusing the wheel
     #[arg(long)]
     pub(super) allow_unrecorded: bool,
     /// Compile no modules: quicker to build and smaller, and slower at every start of Python

@@ -41,7 +41,7 @@ pub(super) struct AddArgs {
     /// Local wheels outside the project's folder may be read
     #[arg(long)]
     pub(super) allow_path: bool,
-    /// Report files that a wheel brings without listing them in its RECORD, in place of refusing the wheel
+    /// Report files that a wheel brings without listing them in its RECORD, instead of refusing the wheel
     #[arg(long)]
     pub(super) allow_unrecorded: bool,
     #[command(flatten)]

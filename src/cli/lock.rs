@@ -84,7 +84,7 @@ pub(super) struct LockArgs {
     /// Local wheels outside the project's folder may be read
     #[arg(long)]
     pub(super) allow_path: bool,
-    /// Report files that a wheel brings without listing them in its RECORD, in place of refusing the wheel
+    /// Report files that a wheel brings without listing them in its RECORD, instead of refusing the wheel
     #[arg(long)]
     pub(super) allow_unrecorded: bool,
     /// The package index to use in place of the one that pip uses
