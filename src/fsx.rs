@@ -8,6 +8,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
 use crate::space;
 
 /// A file-system operation that failed, with the path it was about.
@@ -306,8 +309,8 @@ pub fn create_store_file(path: &Path, executable: bool) -> Result<std::fs::File,
     Ok(file)
 }
 
-/// Sets a file's times to 1980; must come after its last write.
-pub fn stamp(file: &std::fs::File) -> io::Result<()> {
+/// Sets the times of a file or folder to 1980; must come after its last change.
+pub fn stamp(file: &impl std::os::fd::AsFd) -> io::Result<()> {
     let time = rustix::fs::Timespec {
         tv_sec: EPOCH_1980,
         tv_nsec: 0,
@@ -328,40 +331,82 @@ pub(crate) fn has_no_locks(error: &io::Error) -> bool {
             .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Whether a hard link was refused in a way that another way to the same content mends.
-fn needs_another_way(error: &io::Error) -> bool {
+/// The kernel's number of the file system that a path is on; none where that cannot be told.
+#[must_use]
+pub fn file_system(path: &Path) -> Option<u32> {
+    #[cfg(target_os = "linux")]
+    {
+        // The kernel's magic numbers have 32 bits, whatever the type of the field.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
+        rustix::fs::statfs(path).ok().map(|stat| stat.f_type as u32)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+/// overlayfs, as [`file_system`] has it.
+pub const OVERLAYFS: u32 = 0x794c_7630;
+
+/// Whether other machines may have this file system mounted: whatever is not known to be this machine's own.
+#[must_use]
+pub fn may_be_shared(path: &Path) -> bool {
+    // ext, XFS, btrfs, tmpfs, ramfs, ZFS, overlay, F2FS, bcachefs.
+    const LOCAL: [u32; 9] = [
+        0xef53,
+        0x5846_5342,
+        0x9123_683e,
+        0x0102_1994,
+        0x8584_58f6,
+        0x2fc1_2fc1,
+        OVERLAYFS,
+        0xf2f5_2010,
+        0xca45_1a4e,
+    ];
+    file_system(path).is_none_or(|kind| !LOCAL.contains(&kind))
+}
+
+/// Whether a hard link was refused in a way that another way to the same content mends: another file system, another
+/// user's file under `fs.protected_hardlinks`, too many links, a file system without links.
+#[must_use]
+pub fn needs_another_way(error: Errno) -> bool {
     matches!(
-        error.kind(),
-        io::ErrorKind::CrossesDevices
-            | io::ErrorKind::PermissionDenied
-            | io::ErrorKind::TooManyLinks
-            | io::ErrorKind::Unsupported
+        error,
+        Errno::XDEV | Errno::PERM | Errno::ACCESS | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL
     )
 }
 
-/// Hard-links a file of the store; where that is refused (another file system, another user's file under
-/// `fs.protected_hardlinks`, too many links, a file system without links) it is reflinked or copied.
+/// Hard-links a file of the store; where that is refused it is reflinked or copied.
 pub fn link_or_copy(source: &Path, target: &Path, executable: bool) -> Result<(), PathError> {
-    match std::fs::hard_link(source, target) {
+    match rustix::fs::linkat(rustix::fs::CWD, source, rustix::fs::CWD, target, AtFlags::empty()) {
         Ok(()) => Ok(()),
-        Err(error) if needs_another_way(&error) => reflink_or_copy(source, target, executable),
+        Err(error) if needs_another_way(error) => {
+            if reflink(source, target, executable)? {
+                Ok(())
+            } else {
+                copy_store_file(source, target, executable)
+            }
+        }
         Err(error) => Err(error).at("link", target),
     }
 }
 
-/// Clones a file's blocks copy-on-write; copies it where the file system cannot.
-pub fn reflink_or_copy(source: &Path, target: &Path, executable: bool) -> Result<(), PathError> {
+/// Clones a file's blocks copy-on-write. Says whether the file system can; where not, nothing is left.
+pub fn reflink(source: &Path, target: &Path, executable: bool) -> Result<bool, PathError> {
     #[cfg(target_os = "linux")]
     {
         let from = std::fs::File::open(source).at("open", source)?;
         let to = create_store_file(target, executable)?;
         if rustix::fs::ioctl_ficlone(&to, &from).is_ok() {
-            return stamp(&to).at("set the time of", target);
+            return stamp(&to).at("set the time of", target).map(|()| true);
         }
         drop(to);
         std::fs::remove_file(target).at("remove", target)?;
     }
-    copy_store_file(source, target, executable)
+    let _ = executable;
+    Ok(false)
 }
 
 /// Copies a file of the store with its mode and time.
@@ -517,7 +562,7 @@ mod tests {
             Errno::OPNOTSUPP,
             Errno::NOSYS,
         ] {
-            assert!(needs_another_way(&errno.into()), "{errno}");
+            assert!(needs_another_way(errno), "{errno}");
         }
         for errno in [
             Errno::NOSPC,
@@ -527,7 +572,7 @@ mod tests {
             Errno::NOENT,
             Errno::MFILE,
         ] {
-            assert!(!needs_another_way(&errno.into()), "{errno}");
+            assert!(!needs_another_way(errno), "{errno}");
         }
     }
 

@@ -63,7 +63,7 @@ pub enum Event<'a> {
         /// The wheel's file name.
         file: &'a str,
     },
-    /// Wheels will be unpacked and compiled.
+    /// Wheels will be unpacked.
     UnpackPlanned {
         /// Number of wheels.
         files: usize,
@@ -73,13 +73,18 @@ pub enum Event<'a> {
         /// The wheel's file name.
         file: &'a str,
     },
-    /// One wheel is unpacked, and its sources are being compiled.
+    /// The sources of one wheel, which is unpacked, are being compiled.
     CompileStarted {
         /// The wheel's file name.
         file: &'a str,
     },
-    /// One wheel is a tree in the store, bytecode included.
+    /// One wheel is a tree in the store.
     Unpacked {
+        /// The wheel's file name.
+        file: &'a str,
+    },
+    /// The bytecode of one wheel is in the store.
+    Compiled {
         /// The wheel's file name.
         file: &'a str,
     },

@@ -63,6 +63,7 @@ struct BarState {
     total: Option<ProgressBar>,
     files: HashMap<String, ProgressBar>,
     unpack: Option<ProgressBar>,
+    compile: Option<ProgressBar>,
     resolve: Option<ProgressBar>,
     verify: Option<ProgressBar>,
 }
@@ -236,6 +237,7 @@ impl Ui {
                 total,
                 files,
                 unpack,
+                compile,
                 resolve,
                 verify,
             } = std::mem::take(&mut *bars.state.lock().unwrap_or_else(PoisonError::into_inner));
@@ -243,6 +245,7 @@ impl Ui {
                 .into_values()
                 .chain(total)
                 .chain(unpack)
+                .chain(compile)
                 .chain(resolve)
                 .chain(verify);
             all.for_each(|bar| bar.finish_and_clear());
@@ -397,6 +400,20 @@ fn bar_style(template: &str) -> ProgressStyle {
 }
 
 impl Bars {
+    /// Modules of `more` wheels are to be compiled, those of `done` are.
+    fn compile(&self, state: &mut BarState, more: u64, done: Option<&str>) {
+        let bar = state.compile.get_or_insert_with(|| {
+            let bar = self.all.add(ProgressBar::new(0));
+            bar.set_style(bar_style("compiling [{bar:30}] {pos}/{len} {msg}"));
+            bar
+        });
+        bar.inc_length(more);
+        if let Some(file) = done {
+            bar.set_message(shown::line(file).into_owned());
+            bar.inc(1);
+        }
+    }
+
     fn event(&self, event: &Event<'_>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
@@ -475,6 +492,8 @@ impl Bars {
                     bar.inc(1);
                 }
             }
+            Event::CompileStarted { .. } => self.compile(&mut state, 1, None),
+            Event::Compiled { file } => self.compile(&mut state, 0, Some(file)),
             Event::VerifyPlanned { bytes, .. } => {
                 let bar = self.all.add(ProgressBar::new(*bytes));
                 bar.set_style(bar_style(
@@ -490,7 +509,6 @@ impl Bars {
                 }
             }
             Event::UnpackStarted { .. }
-            | Event::CompileStarted { .. }
             | Event::ComposeStarted
             | Event::Composed
             | Event::Warning { .. }

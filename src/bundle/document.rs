@@ -18,8 +18,8 @@ use crate::target::Target;
 
 /// The document's name.
 pub const DOCUMENT: &str = "flambeau-bundle.json";
-/// The form of the document.
-pub(super) const SCHEMA: u32 = 1;
+/// The form of the document. One without bytecode has the first, which older programs read too.
+pub(super) const SCHEMA: u32 = 2;
 /// No real document comes near; larger ones are not read.
 pub(super) const LARGEST: u64 = 64 << 20;
 
@@ -62,6 +62,8 @@ pub enum FileKind {
     Wheel,
     /// The manifest or the facts of a wheel tree.
     Tree,
+    /// The manifest of a wheel tree's bytecode.
+    Bytecode,
     /// A page of a package index, or the METADATA of a wheel.
     Page,
 }
@@ -95,6 +97,16 @@ impl FileEntry {
             _ => None,
         }
     }
+
+    /// The bytecode whose manifest a row of kind [`FileKind::Bytecode`] is.
+    #[must_use]
+    pub fn of_bytecode(&self) -> Option<&str> {
+        let parts: Vec<&str> = self.path.components().collect();
+        match parts.as_slice() {
+            ["bytecode", name, "manifest.json"] if self.kind == FileKind::Bytecode => Some(name),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -106,8 +118,9 @@ impl Document {
     /// A document of what will be written.
     #[must_use]
     pub fn new(environments: Vec<BundledEnvironment>, files: Vec<FileEntry>) -> Self {
+        let plain = files.iter().all(|row| row.kind != FileKind::Bytecode);
         Self {
-            schema: SCHEMA,
+            schema: if plain { 1 } else { SCHEMA },
             environments,
             files,
         }
@@ -130,7 +143,7 @@ impl Document {
         };
         // The schema first: what else a newer document holds is not known.
         let Head { schema } = serde_json::from_slice(bytes).map_err(document)?;
-        if schema != SCHEMA {
+        if !(1..=SCHEMA).contains(&schema) {
             return Err(BundleError::Newer {
                 bundle: bundle.to_owned(),
                 found: schema,
@@ -161,6 +174,7 @@ impl Document {
                 FileKind::Program => row.path.as_str() == "bin/flambeau",
                 FileKind::Wheel => row.path.file_name().parse::<WheelFilename>().is_ok(),
                 FileKind::Tree => matches!(row.of_tree(), Some((_, "manifest.json" | "facts.json"))),
+                FileKind::Bytecode => row.of_bytecode().is_some(),
                 FileKind::Page => true,
             };
             if !fits {
@@ -219,7 +233,7 @@ mod tests {
 
     #[test]
     fn rows_must_fit_together() {
-        use FileKind::{Lockfile, Page, Program, Tree, Wheel};
+        use FileKind::{Bytecode, Lockfile, Page, Program, Tree, Wheel};
         let wheel = "a-1-py3-none-any.whl";
         for (rows, expected) in [
             (
@@ -240,6 +254,11 @@ mod tests {
             (
                 vec![row(Tree, "trees/a/root/x")],
                 "trees/a/root/x is not what its row says",
+            ),
+            (vec![row(Bytecode, "bytecode/a/manifest.json")], "fine"),
+            (
+                vec![row(Bytecode, "bytecode/a/root/x.pyc")],
+                "bytecode/a/root/x.pyc is not what its row says",
             ),
             (
                 vec![row(Tree, "trees/a/facts.json"), row(Tree, "trees/a/manifest.json")],
@@ -264,8 +283,8 @@ mod tests {
             Err(BundleError::Document { .. })
         ));
         assert!(matches!(
-            parse("{\"schema\": 2, \"new\": 1}"),
-            Err(BundleError::Newer { found: 2, .. })
+            parse("{\"schema\": 3, \"new\": 1}"),
+            Err(BundleError::Newer { found: 3, .. })
         ));
     }
 }

@@ -127,6 +127,10 @@ impl Opened {
                 seen.trees += 1;
                 continue;
             }
+            if row.kind == FileKind::Bytecode {
+                BundledTree::read_bytecode(&mut self.source, &row)?.check(&mut self.source)?;
+                continue;
+            }
             let wheel = row.kind == FileKind::Wheel;
             let watch = |bytes| {
                 if wheel {
@@ -213,8 +217,13 @@ impl Importer<'_> {
                     imported.new_wheels += 1;
                     imported.bytes += row.size;
                 }
-                FileKind::Tree => {
-                    let tree = opened.tree(&row)?;
+                FileKind::Tree | FileKind::Bytecode => {
+                    let is_tree = row.kind == FileKind::Tree;
+                    let object = if is_tree {
+                        opened.tree(&row)?
+                    } else {
+                        BundledTree::read_bytecode(&mut opened.source, &row)?
+                    };
                     if claim.is_none() {
                         self.store.prepare()?;
                         claim = Some(self.store.claim()?);
@@ -226,8 +235,9 @@ impl Importer<'_> {
                         sync: self.sync,
                         reporter: self.reporter,
                     };
-                    imported.trees += 1;
-                    imported.new_trees += usize::from(tree.import(&mut opened.source, &shelves)?);
+                    let is_new = object.import(&mut opened.source, &shelves)?;
+                    imported.trees += usize::from(is_tree);
+                    imported.new_trees += usize::from(is_tree && is_new);
                 }
                 FileKind::Lockfile | FileKind::Keys | FileKind::Program | FileKind::Page => {
                     opened.source.skip(&row.path, row.size)?;

@@ -8,12 +8,13 @@
 //! <file>.whl                     the wheels: the folder is a wheelhouse, as `--find-links` wants it
 //! same-name/<sha256>/<file>.whl  a wheel with the name, but not the bytes, of one above
 //! trees/<tree>/                  wheel trees (`--trees`): manifest.json, facts.json, root/…
+//! bytecode/<name>/               their bytecode: manifest.json, root/…
 //! simple/, whl/<channel>/        pages of a package index and of the channels (`--simple-index`)
 //! ```
 //!
 //! A file (`.tar`, `.tar.zst`) holds the same in the order of the document, the document first, so that it is read in
-//! one pass and nothing is believed before it was compared. The files below `root/` of a tree are not in the document:
-//! the tree's own manifest, which is, has their digests. So the digest of the document, *the bundle's digest*, stands
+//! one pass and nothing is believed before it was compared. The files below the `root/` of a tree and of bytecode are not
+//! in the document: the manifest beside it, which is, has their digests. So the digest of the document, *the bundle's digest*, stands
 //! for every byte. Equal inputs give equal bytes: fixed order, modes 0644 and 0755, no owner, and one time for all
 //! (`SOURCE_DATE_EPOCH`, else 1980).
 //! `--split` cuts the file into `<file>.001`, `<file>.002`, … which `cat` joins again.

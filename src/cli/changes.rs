@@ -1,5 +1,7 @@
 //! The difference between two environments, in words and in documents.
 
+use std::path::Path;
+
 use super::Context;
 use crate::project::activate::Activated;
 use crate::project::changes::{Change, Changes};
@@ -38,14 +40,32 @@ pub(super) fn lines(changes: &Changes) -> Vec<String> {
     lines
 }
 
-/// Says what a switch changed.
+/// Says what a switch changed, and what it means for the shell that this was typed into.
 pub(super) fn tell(activated: &Activated, context: &Context<'_>) {
-    let Some(changes) = activated.changes.as_ref().filter(|changes| !changes.is_empty()) else {
-        return;
-    };
-    for line in lines(changes) {
+    for line in activated.changes.as_ref().map(lines).unwrap_or_default() {
         context.ui.note(&line);
     }
+    if let Some(line) = shell_line(activated, context) {
+        context.ui.note(&line);
+    }
+}
+
+/// Where the environment of this shell is one of this project's, what becomes of it after a switch.
+fn shell_line(activated: &Activated, context: &Context<'_>) -> Option<String> {
+    let shells = Path::new(context.vars.os("VIRTUAL_ENV").filter(|_| activated.switched)?);
+    let link = context.config.project.join(".venv");
+    let by_link = shells == link || (shells.is_symlink() && shells.canonicalize().ok() == link.canonicalize().ok());
+    if by_link {
+        return Some("  this shell's next command is in the new environment; what runs stays in its own".to_owned());
+    }
+    let store = activated.path.parent()?;
+    let name = shells
+        .file_name()
+        .filter(|_| shells.parent() == Some(store) && shells != activated.path)?;
+    Some(format!(
+        "  this shell stays in {}; `exit` and `flambeau shell` go to the new environment",
+        name.to_string_lossy()
+    ))
 }
 
 #[cfg(test)]

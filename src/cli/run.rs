@@ -58,11 +58,12 @@ pub(super) fn shell(args: &InsideArgs, context: &Context<'_>) -> VerbResult {
     let environment = wanted(args, context)?;
     let shell = context.vars.os("SHELL").unwrap_or(OsStr::new("/bin/sh"));
     let mut command = command_in(&environment, shell, args, context)?;
+    mark_prompt(&mut command, shell, context);
     let name = context.config.project.file_name().unwrap_or_default();
     let mut prompt = OsString::from("(");
     prompt.push(name);
     prompt.push(") ");
-    // Shells set their prompt themselves; this is for those that take it over, and for prompts that ask the variable.
+    // For shells that take it over, and for prompts that ask the variable.
     let before = context.vars.raw("PS1").unwrap_or(OsStr::new("$ "));
     command.env("PS1", [prompt.as_os_str(), before].into_iter().collect::<OsString>());
     command.env("VIRTUAL_ENV_PROMPT", name);
@@ -72,6 +73,44 @@ pub(super) fn shell(args: &InsideArgs, context: &Context<'_>) -> VerbResult {
     ));
     replace_with(command, shell, "set SHELL to the shell that you want")
 }
+
+/// Gives the environment's mark to the prompt of a shell that sets it from its own files, once those are read.
+fn mark_prompt(command: &mut Command, shell: &OsStr, context: &Context<'_>) {
+    if context.vars.os("VIRTUAL_ENV_DISABLE_PROMPT").is_some() {
+        return;
+    }
+    match Path::new(shell).file_name().and_then(OsStr::to_str) {
+        // Run before the first prompt, and gone then. A configuration that sets it itself has a prompt of its own.
+        Some("bash") => {
+            let before = context.vars.raw("PROMPT_COMMAND").unwrap_or_default();
+            let mut value =
+                OsString::from("PS1=\"($VIRTUAL_ENV_PROMPT) $PS1\"; PROMPT_COMMAND=${_FLAMBEAU_PROMPT_COMMAND-}; ");
+            value.push("unset _FLAMBEAU_PROMPT_COMMAND; eval \"$PROMPT_COMMAND\"");
+            command
+                .env("_FLAMBEAU_PROMPT_COMMAND", before)
+                .env("PROMPT_COMMAND", value);
+        }
+        // It reads its files from ZDOTDIR: ours reads the user's.
+        Some("zsh") => {
+            let own = context.config.project.join(".venv/share/flambeau/zsh");
+            if own.is_dir() {
+                if let Some(before) = context.vars.raw("ZDOTDIR") {
+                    command.env("_FLAMBEAU_ZDOTDIR", before);
+                }
+                command.env("ZDOTDIR", own);
+            }
+        }
+        Some("fish") => {
+            command.args(["--init-command", FISH_PROMPT]);
+        }
+        _ => {}
+    }
+}
+
+/// Puts the mark before the prompt of the user's own configuration, which was read before.
+const FISH_PROMPT: &str = "functions -q fish_prompt; and functions -c fish_prompt _flambeau_fish_prompt; \
+    function fish_prompt; printf '(%s) ' $VIRTUAL_ENV_PROMPT; \
+    functions -q _flambeau_fish_prompt; and _flambeau_fish_prompt; end";
 
 /// The wanted environment, built and activated first where that is needed.
 fn wanted(args: &InsideArgs, context: &Context<'_>) -> Result<PathBuf, Failure> {

@@ -10,6 +10,10 @@ use super::build::EnvironmentDocument;
 use super::generations::Row;
 use super::{Context, VerbResult};
 use crate::error::Failure;
+use crate::project::processes::Former;
+use crate::project::realise::told_foreign;
+use crate::shown;
+use crate::verify::Kind;
 
 /// How many generations `status` shows.
 const SHOWN: usize = 5;
@@ -20,6 +24,17 @@ struct Document {
     environment: EnvironmentDocument,
     /// The newest generations, oldest first.
     history: Vec<Row>,
+    /// Processes that run in environments that were active before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    former_processes: Vec<Former>,
+}
+
+fn processes(count: usize) -> String {
+    if count == 1 {
+        "1 process runs".to_owned()
+    } else {
+        format!("{count} processes run")
+    }
 }
 
 /// Arguments of `status`.
@@ -49,7 +64,9 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
     }
     // Whatever keeps it from being looked at, `status` has more to say.
     let changed = project.glance().unwrap_or_default();
-    if let Some(first) = changed.first() {
+    if changed.iter().all(|damage| damage.kind == Kind::Added) {
+        warnings.extend(told_foreign(&changed));
+    } else if let Some(first) = changed.first() {
         warnings.push(format!(
             "the environment is not as it was built: {} changes, the first is {} ({}); `flambeau verify` lists them, \
              `flambeau verify --repair` mends them",
@@ -90,13 +107,28 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
     ];
     lines.extend(since);
     lines.extend(history.iter().map(Row::line));
+    let former = project.processes_in_former()?;
+    if !former.is_empty() {
+        lines.push(format!(
+            "{} in environments that were active before:",
+            processes(former.len())
+        ));
+        lines.extend(former.iter().map(|one| {
+            let name = one.environment.file_name().unwrap_or_default().to_string_lossy();
+            format!("  {:>7}  {name}  {}", one.pid, shown::line(&one.command))
+        }));
+    }
     let environment = EnvironmentDocument {
         activated: true,
         generation,
         warnings,
         ..EnvironmentDocument::of(&path, &state, started)
     };
-    let document = Document { environment, history };
+    let document = Document {
+        environment,
+        history,
+        former_processes: former,
+    };
     context.ui.result(&document, &lines);
     Ok(ExitCode::SUCCESS)
 }

@@ -131,7 +131,7 @@ fn unrepaired(outcome: Option<&Outcome>) -> Vec<Unrepaired> {
         .iter()
         .map(|(subject, error)| Unrepaired {
             owner: match subject {
-                Subject::Environment(name) | Subject::Tree(name) => name.clone(),
+                Subject::Environment(name) | Subject::Bytecode(name) | Subject::Tree(name) => name.clone(),
                 Subject::Wheel(digest) => digest.to_string(),
             },
             why: one_line(error),

@@ -98,11 +98,11 @@ impl Needed {
             needed.short.extend(tree.get(..40).map(str::to_owned));
         }
         // A living environment's tree may be gone; its name still tells the wheel that would make it again.
-        for (env, trees) in &survey.uses {
+        for (env, parts) in &survey.uses {
             if survey.lives(Shelf::Envs, env) {
                 needed
                     .short
-                    .extend(trees.iter().filter_map(|tree| tree.get(..40).map(str::to_owned)));
+                    .extend(parts.iter().filter_map(|(_, name)| name.get(..40).map(str::to_owned)));
             }
         }
         let own = std::iter::once(collector.project);

@@ -44,8 +44,13 @@ pub(super) fn files_of(store: &Store, shelf: Shelf, name: &str) -> [PathBuf; 3] 
     [
         store.root().join("records").join(record),
         store.stamp_path(shelf, name),
-        store.root().join("guards").join(name),
+        guard_path(store, shelf, name),
     ]
+}
+
+/// The guard of an object.
+pub(super) fn guard_path(store: &Store, shelf: Shelf, name: &str) -> PathBuf {
+    store.root().join("guards").join(Store::guard_name(shelf, name))
 }
 
 /// What nobody works in any more, of `tmp/`.
@@ -69,10 +74,7 @@ pub(super) fn units(store: &Store, survey: &Survey) -> Result<Vec<Item>, Collect
     let known: BTreeSet<String> = Shelf::ALL
         .into_iter()
         .flat_map(|shelf| {
-            let names = match shelf {
-                Shelf::Wheels => &survey.trees,
-                Shelf::Envs => &survey.envs,
-            };
+            let names = survey.shelf(shelf);
             let claimed = survey.claimed.iter().filter(move |(of, _)| *of == shelf);
             let names = names.keys().chain(claimed.map(|(_, name)| name));
             names.flat_map(move |name| {

@@ -161,7 +161,7 @@ impl Behind<'_> {
             path: item.path.clone(),
         };
         match item.kind {
-            Kind::Environment | Kind::Tree => self.object(item),
+            Kind::Environment | Kind::Tree | Kind::Bytecode => self.object(item),
             Kind::Debris => debris::is_debris(&item.path, self.now)
                 .unwrap_or(false)
                 .then(|| here(item)),
@@ -239,7 +239,7 @@ impl Behind<'_> {
         None
     }
 
-    /// An environment or a tree.
+    /// An environment, a tree or bytecode.
     fn object(&mut self, item: &Item) -> Option<Trash> {
         let object = item.object.clone()?;
         let (shelf, name) = (object.0, object.1.as_str());
@@ -250,12 +250,11 @@ impl Behind<'_> {
             self.collected.stays(&item.path, "it is needed by now");
             return None;
         }
-        if shelf == Shelf::Wheels {
-            let user = self
-                .survey
-                .uses
-                .iter()
-                .find(|(env, trees)| trees.contains(name) && !self.gone.contains(&(Shelf::Envs, (*env).clone())));
+        if shelf != Shelf::Envs {
+            let user =
+                self.survey.uses.iter().find(|(env, parts)| {
+                    parts.contains(&object) && !self.gone.contains(&(Shelf::Envs, (*env).clone()))
+                });
             if let Some((env, _)) = user {
                 self.collected
                     .stays(&item.path, &format!("the environment {env} needs it"));
@@ -263,7 +262,7 @@ impl Behind<'_> {
             }
         }
         // Whoever repairs or rebuilds it holds its guard.
-        let guard = self.store.root().join("guards").join(name);
+        let guard = debris::guard_path(self.store, shelf, name);
         let guarded = match Guard::try_exclusive(&guard) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Ok(Some(guard)) => Some(guard),
@@ -279,7 +278,7 @@ impl Behind<'_> {
         // From here on no process gets a lease; one that waits for it looks again, and finds the environment gone.
         let lease = self.store.lease_path(name);
         let leased = match (shelf, Guard::try_exclusive(&lease)) {
-            (Shelf::Wheels, _) => None,
+            (Shelf::Wheels | Shelf::Bytecode, _) => None,
             (_, Ok(Some(guard))) => Some(guard),
             (_, Ok(None)) => {
                 self.collected.stays(&item.path, "a process runs in it by now");

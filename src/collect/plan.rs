@@ -1,7 +1,8 @@
 //! What a collection would take away: decided by reading alone, so that `--dry-run` can print it.
 //!
-//! Things go in units: an environment with its records and with the trees that nothing else needs then. Units go in
-//! this order: debris, what roots and records are left over, partial downloads and pages, orphaned trees, environments;
+//! Things go in units: an environment with its records and with the trees and bytecode that nothing else needs then.
+//! Units go in this order: debris, what roots and records are left over, partial downloads and pages, orphaned trees and
+//! bytecode, environments;
 //! the longest unused first. A limit ends the plan before the first unit that is not needed to meet it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,8 @@ pub enum Kind {
     Environment,
     /// A wheel tree.
     Tree,
+    /// The bytecode of a wheel tree.
+    Bytecode,
     /// Staging of a dead process, or the rest of a collection that was killed.
     Debris,
     /// A record, time, guard, claim, lease or temporary file of something that is gone.
@@ -69,6 +72,7 @@ impl Item {
     fn of_object(store: &Store, shelf: Shelf, name: &str, idle: Duration) -> Self {
         let kind = match shelf {
             Shelf::Wheels => Kind::Tree,
+            Shelf::Bytecode => Kind::Bytecode,
             Shelf::Envs => Kind::Environment,
         };
         Self {
@@ -211,30 +215,35 @@ fn records(store: &Store, shelf: Shelf, name: &str) -> Vec<Item> {
         .collect()
 }
 
-/// Dead trees that no environment needs, then dead environments with the trees that nothing else needs by then.
+/// Dead trees and bytecode that no environment needs, then dead environments with those that nothing else needs by then.
 fn objects(store: &Store, survey: &Survey) -> Vec<Unit> {
     let with_records = |shelf, name: &str, idle| {
         let mut items = vec![Item::of_object(store, shelf, name, idle)];
         items.extend(records(store, shelf, name));
         items
     };
-    // How many environments that are still there need each tree.
-    let mut users: BTreeMap<&str, usize> = BTreeMap::new();
-    for tree in survey.uses.values().flatten() {
-        *users.entry(tree).or_default() += 1;
+    // How many environments that are still there need each of them.
+    let mut users: BTreeMap<&(Shelf, String), usize> = BTreeMap::new();
+    for part in survey.uses.values().flatten() {
+        *users.entry(part).or_default() += 1;
     }
-    let is_dead = |tree: &str| survey.trees.get(tree).is_some_and(|life| life.reasons.is_empty());
-    let mut orphans: Vec<(&String, Duration)> = survey
-        .trees
-        .iter()
-        .filter(|(name, life)| life.reasons.is_empty() && !users.contains_key(name.as_str()))
-        .map(|(name, life)| (name, life.idle))
-        .collect();
-    orphans.sort_by_key(|(_, idle)| std::cmp::Reverse(*idle));
+    let is_dead = |(shelf, name): &(Shelf, String)| {
+        let life = survey.shelf(*shelf).get(name);
+        life.is_some_and(|life| life.reasons.is_empty())
+    };
+    let mut orphans: Vec<(Shelf, &String, Duration)> = Vec::new();
+    for shelf in [Shelf::Wheels, Shelf::Bytecode] {
+        for (name, life) in survey.shelf(shelf) {
+            if life.reasons.is_empty() && !users.contains_key(&(shelf, name.clone())) {
+                orphans.push((shelf, name, life.idle));
+            }
+        }
+    }
+    orphans.sort_by_key(|(.., idle)| std::cmp::Reverse(*idle));
     let mut units: Vec<Unit> = orphans
         .into_iter()
-        .map(|(name, idle)| Unit {
-            items: with_records(Shelf::Wheels, name, idle),
+        .map(|(shelf, name, idle)| Unit {
+            items: with_records(shelf, name, idle),
         })
         .collect();
     let mut dead: Vec<(&String, Duration)> = survey
@@ -247,14 +256,15 @@ fn objects(store: &Store, survey: &Survey) -> Vec<Unit> {
     let none = BTreeSet::new();
     for (name, idle) in dead {
         let mut items = with_records(Shelf::Envs, name, idle);
-        for tree in survey.uses.get(name).unwrap_or(&none) {
-            let left = users.get_mut(tree.as_str()).map_or(0, |left| {
+        for part in survey.uses.get(name).unwrap_or(&none) {
+            let left = users.get_mut(part).map_or(0, |left| {
                 *left -= 1;
                 *left
             });
-            if left == 0 && is_dead(tree) {
-                let idle = survey.trees.get(tree).map_or(Duration::ZERO, |life| life.idle);
-                items.extend(with_records(Shelf::Wheels, tree, idle));
+            if left == 0 && is_dead(part) {
+                let (shelf, name) = part;
+                let idle = survey.shelf(*shelf).get(name).map_or(Duration::ZERO, |life| life.idle);
+                items.extend(with_records(*shelf, name, idle));
             }
         }
         units.push(Unit { items });

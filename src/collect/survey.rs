@@ -1,8 +1,8 @@
-//! Who needs what: every reason why an environment or a wheel tree lives.
+//! Who needs what: every reason why an environment, a wheel tree or bytecode lives.
 //!
 //! An environment lives by a generation or an active link of a registered project, a pin, an out-link, a lease, a claim
-//! of a running build, a process that uses it, or its youth. A tree lives by an environment that lives, a claim, a
-//! process, or its youth. Reading changes nothing on disk; behind the closed gate the answer is exact, before it is an
+//! of a running build, a process that uses it, or its youth. A tree and its bytecode live by an environment that lives, a
+//! claim, a process, or their youth. Reading changes nothing on disk; behind the closed gate the answer is exact, before it is an
 //! estimate.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::processes;
 use super::projects::{Reading, Rooted};
 use super::{CollectError, Options};
+use crate::env::bytecode::bytecode_name;
 use crate::env::state::EnvironmentState;
 use crate::store::roots::Note;
 use crate::store::times::Now;
@@ -131,7 +132,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// An environment or tree and why it lives; dead without reasons.
+/// An object of the store and why it lives; dead without reasons.
 #[derive(Debug, Clone, Default)]
 pub struct Life {
     /// Why.
@@ -147,8 +148,10 @@ pub struct Survey {
     pub envs: BTreeMap<String, Life>,
     /// By tree.
     pub trees: BTreeMap<String, Life>,
-    /// The trees that each environment is composed of, as far as they are visible.
-    pub uses: BTreeMap<String, BTreeSet<String>>,
+    /// By bytecode of a tree.
+    pub bytecode: BTreeMap<String, Life>,
+    /// The trees that each environment is composed of, and their bytecode, as far as they are visible.
+    pub uses: BTreeMap<String, BTreeSet<(Shelf, String)>>,
     /// The projects that are there.
     pub projects: Vec<PathBuf>,
     /// Trees that running builds claim, visible or not.
@@ -167,14 +170,14 @@ impl Survey {
         let now = Now::read();
         for ((shelf, name), pids) in processes::used(store) {
             let reasons = pids.into_iter().map(|pid| Reason::Process { pid });
-            survey.shelf(shelf).entry(name).or_default().reasons.extend(reasons);
+            survey.shelf_mut(shelf).entry(name).or_default().reasons.extend(reasons);
         }
         let grace = options.grace();
         for shelf in Shelf::ALL {
             let names: Vec<String> = survey.shelf(shelf).keys().cloned().collect();
             for name in names {
                 let idle = store.idle(shelf, &name, &now)?;
-                let life = survey.shelf(shelf).entry(name).or_default();
+                let life = survey.shelf_mut(shelf).entry(name).or_default();
                 life.idle = idle;
                 if idle < grace {
                     life.reasons.push(Reason::Young {
@@ -195,7 +198,7 @@ impl Survey {
         let mut survey = Self::default();
         for shelf in Shelf::ALL {
             for name in store.names(shelf)? {
-                survey.shelf(shelf).insert(name, Life::default());
+                survey.shelf_mut(shelf).insert(name, Life::default());
             }
         }
         let claims = store.claims()?;
@@ -207,7 +210,7 @@ impl Survey {
                     host: build.host.clone(),
                 };
                 survey.claimed.insert(object.clone());
-                if let Some(life) = survey.shelf(object.0).get_mut(&object.1) {
+                if let Some(life) = survey.shelf_mut(object.0).get_mut(&object.1) {
                     life.reasons.push(reason);
                 }
             }
@@ -243,34 +246,56 @@ impl Survey {
         self.notes = rooted.notes;
     }
 
-    fn shelf(&mut self, shelf: Shelf) -> &mut BTreeMap<String, Life> {
+    /// The objects of one sort.
+    #[must_use]
+    pub fn shelf(&self, shelf: Shelf) -> &BTreeMap<String, Life> {
+        match shelf {
+            Shelf::Wheels => &self.trees,
+            Shelf::Bytecode => &self.bytecode,
+            Shelf::Envs => &self.envs,
+        }
+    }
+
+    fn shelf_mut(&mut self, shelf: Shelf) -> &mut BTreeMap<String, Life> {
         match shelf {
             Shelf::Wheels => &mut self.trees,
+            Shelf::Bytecode => &mut self.bytecode,
             Shelf::Envs => &mut self.envs,
         }
     }
 
-    /// Finds the trees of every environment; those of living ones live.
+    /// Finds the trees and bytecode of every environment; those of living ones live.
     fn find_uses(&mut self, store: &Store) {
         let trees: Vec<String> = self.trees.keys().cloned().collect();
-        for (env, life) in &self.envs {
-            let used = uses(store, env, &trees);
-            if !life.reasons.is_empty() {
-                for tree in &used {
-                    if let Some(life) = self.trees.get_mut(tree) {
-                        life.reasons.push(Reason::Environment { name: env.clone() });
-                    }
+        let envs: Vec<(String, bool)> = self
+            .envs
+            .iter()
+            .map(|(name, life)| (name.clone(), !life.reasons.is_empty()))
+            .collect();
+        for (env, lives) in envs {
+            let mut used = BTreeSet::new();
+            for tree in uses(store, &env, &trees) {
+                let bytecode = bytecode_name(&tree);
+                if bytecode != tree {
+                    used.insert((Shelf::Bytecode, bytecode.to_owned()));
+                }
+                used.insert((Shelf::Wheels, tree));
+            }
+            for (shelf, name) in used.iter().filter(|_| lives) {
+                if let Some(life) = self.shelf_mut(*shelf).get_mut(name) {
+                    life.reasons.push(Reason::Environment { name: env.clone() });
                 }
             }
-            self.uses.insert(env.clone(), used);
+            self.uses.insert(env, used);
         }
     }
 
     /// Every object that lives.
     pub fn living(&self) -> impl Iterator<Item = (Shelf, &str)> {
-        let envs = self.envs.iter().map(|(name, life)| (Shelf::Envs, name, life));
-        let trees = self.trees.iter().map(|(name, life)| (Shelf::Wheels, name, life));
-        envs.chain(trees)
+        let objects = Shelf::ALL
+            .into_iter()
+            .flat_map(|shelf| self.shelf(shelf).iter().map(move |(name, life)| (shelf, name, life)));
+        objects
             .filter(|(_, _, life)| !life.reasons.is_empty())
             .map(|(shelf, name, _)| (shelf, name.as_str()))
     }
@@ -278,11 +303,7 @@ impl Survey {
     /// Whether the object lives; what is not visible does not.
     #[must_use]
     pub fn lives(&self, shelf: Shelf, name: &str) -> bool {
-        let lives = match shelf {
-            Shelf::Wheels => &self.trees,
-            Shelf::Envs => &self.envs,
-        };
-        lives.get(name).is_some_and(|life| !life.reasons.is_empty())
+        self.shelf(shelf).get(name).is_some_and(|life| !life.reasons.is_empty())
     }
 }
 

@@ -28,6 +28,7 @@ pub use pyproject::{PrivateIndex, PyprojectError};
 pub use vars::Vars;
 
 use crate::backend::{Backend, Channel, PYTORCH_INDEX, Preference};
+use crate::env::bytecode::Modules;
 use crate::pep::VersionSpecifiers;
 use crate::policy::{Cutoff, PreReleases, Versions};
 use crate::python::{Request, RequiredPython};
@@ -189,8 +190,8 @@ pub struct Config {
     pub editable: Vec<PathBuf>,
     /// Whether wheels stay in the cache after unpacking.
     pub keep_wheels: bool,
-    /// Whether the modules of wheels are compiled when they are unpacked.
-    pub compile_bytecode: bool,
+    /// Which modules of wheels are compiled when they are unpacked.
+    pub compile_bytecode: Modules,
     /// Whether git is told to pass over `.venv` and `environment_state.json`.
     pub git_exclude: bool,
     /// After a build that leaves fewer bytes free on the store's file system, what nothing needs is collected.
@@ -294,7 +295,11 @@ impl Config {
             editable: ours.editable.iter().map(in_project).collect(),
             keep_wheels: !overrides.no_wheels && ours.keep_wheels.unwrap_or(true),
             git_exclude: ours.git_exclude.unwrap_or(true),
-            compile_bytecode: !overrides.no_bytecode && ours.compile_bytecode.unwrap_or(true),
+            compile_bytecode: if overrides.no_bytecode {
+                Modules::None
+            } else {
+                ours.compile_bytecode.unwrap_or_default()
+            },
             min_free: min_free(vars)?.or(ours.min_free),
             link_mode: overrides.link_mode.or(ours.link_mode),
             allow_path: overrides.allow_path,

@@ -14,6 +14,7 @@ use super::lists::Lists;
 use super::{LinkMode, Sync, foreign};
 use crate::backend::{Backend, Channel, Preference};
 use crate::document::DocumentError;
+use crate::env::bytecode::Modules;
 use crate::fsx::{PathError, read_if_exists};
 use crate::index::NamePattern;
 use crate::pep::VersionSpecifiers;
@@ -106,7 +107,8 @@ pub(super) struct Flambeau {
     pub(super) channel: Option<Channel>,
     #[serde(default)]
     pub(super) channels: BTreeMap<Channel, ChannelTable>,
-    pub(super) compile_bytecode: Option<bool>,
+    #[serde(default, deserialize_with = "some_modules")]
+    pub(super) compile_bytecode: Option<Modules>,
     pub(super) git_exclude: Option<bool>,
     #[serde(default, deserialize_with = "requirements")]
     pub(super) constraints: Vec<String>,
@@ -231,6 +233,18 @@ fn some_backend<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bac
 fn some_link_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LinkMode>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// `true`, `false` or `"all"`.
+fn some_modules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Modules>, D::Error> {
+    match toml::Value::deserialize(deserializer)? {
+        toml::Value::Boolean(true) => Ok(Some(Modules::Imported)),
+        toml::Value::Boolean(false) => Ok(Some(Modules::None)),
+        toml::Value::String(text) if text == "all" => Ok(Some(Modules::All)),
+        other => Err(serde::de::Error::custom(format!(
+            "{other} is none of true, false, \"all\""
+        ))),
+    }
 }
 
 fn some_word<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>

@@ -1,6 +1,7 @@
 //! Which setting wins, and what is refused.
 
 use super::*;
+use crate::env::bytecode::Modules;
 
 struct Folder(tempfile::TempDir);
 
@@ -247,7 +248,7 @@ fn the_project_says_what_it_needs() {
             config.link_mode,
             config.sync
         ),
-        (false, false, false, Some(LinkMode::Copy), Sync::Full)
+        (false, Modules::None, false, Some(LinkMode::Copy), Sync::Full)
     );
     assert_eq!(config.indexes[0].packages, ["corp-*".parse().expect("a pattern")]);
     assert_eq!(

@@ -58,14 +58,7 @@ pub struct Identity {
 /// interpreters never share a folder, and the key stays free of them.
 fn interpreter_tag(python: &Python) -> String {
     use std::os::unix::ffi::OsStrExt as _;
-    let bytecode: &[u8] = if python.bytecode { b"" } else { b"\0nopyc" };
-    let bytes = [
-        python.program.as_os_str().as_bytes(),
-        &[0],
-        python.version.as_bytes(),
-        bytecode,
-    ]
-    .concat();
+    let bytes = [python.program.as_os_str().as_bytes(), &[0], python.version.as_bytes()].concat();
     let mut text = FileDigest::of(&bytes).to_string();
     text.truncate(8);
     text
@@ -95,11 +88,25 @@ pub struct Composition {
     pub trees: Vec<String>,
     /// How its files relate to them.
     pub link_mode: LinkMode,
+    /// Those of lower stores whose bytecode is in this store.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bytecode_here: Vec<String>,
     /// Its state file.
     pub state: EnvironmentState,
 }
 
-/// Composes and publishes; returns the state and what was in conflict. The caller holds the environment's guard. One
+/// An environment that was made visible.
+#[derive(Debug)]
+pub struct Built {
+    /// Its state.
+    pub state: EnvironmentState,
+    /// Paths that two packages wanted.
+    pub conflicts: Vec<Conflict>,
+    /// How files were linked, where not in the way that comes first, in one sentence.
+    pub linked: Option<String>,
+}
+
+/// Composes and publishes. The caller holds the environment's guard. One
 /// that is visible already is replaced: the caller has found that it cannot be trusted.
 pub fn build(
     store: &Store,
@@ -107,10 +114,10 @@ pub fn build(
     python: &Python,
     trees: &[Tree],
     (mode, sync): (LinkMode, Sync),
-) -> Result<(EnvironmentState, Vec<Conflict>), BuildError> {
+) -> Result<Built, BuildError> {
     let staging = store.stage()?;
     let prefix = staging.path();
-    let composed = compose(store, trees, prefix, mode)?;
+    let (composed, linked) = compose(store, trees, prefix, mode)?;
     checkpoint::reach("env.composed");
     let conflicts = composed.conflicts.clone();
     let lower: BTreeSet<PathBuf> = trees.iter().filter_map(|tree| tree.lower(store)).collect();
@@ -147,10 +154,19 @@ pub fn build(
     let composition = Composition {
         trees: trees.iter().map(|tree| tree.name.clone()).collect(),
         link_mode: mode,
+        bytecode_here: trees
+            .iter()
+            .filter(|tree| tree.lower(store).is_some() && tree.bytecode_is_in(store))
+            .map(|tree| tree.name.clone())
+            .collect(),
         state: state.clone(),
     };
     publish(store, staging, &name, &composition, sync)?;
-    Ok((state, conflicts))
+    Ok(Built {
+        state,
+        conflicts,
+        linked,
+    })
 }
 
 /// Makes a staged environment visible. One that is visible already is swapped, so that it is never missing.
@@ -209,8 +225,15 @@ fn bind(prefix: &Path, state: &EnvironmentState) -> Result<(), BuildError> {
         let link = prefix.join(name);
         symlink(target, &link).at("create the symlink", &link)?;
     }
-    set_mode(&prefix.join("bin"), 0o555)?;
-    Ok(write(&prefix.join(state::FILE_NAME), &state.to_bytes())?)
+    let bin = prefix.join("bin");
+    set_mode(&bin, 0o555)?;
+    write(&prefix.join(state::FILE_NAME), &state.to_bytes())?;
+    // What was just written into made them newer.
+    for folder in [&bin, prefix] {
+        let open = std::fs::File::open(folder).at("open", folder)?;
+        fsx::stamp(&open).at("set the time of", folder)?;
+    }
+    Ok(())
 }
 
 fn write(path: &Path, contents: &[u8]) -> Result<(), PathError> {
@@ -247,7 +270,6 @@ mod tests {
             version: version.to_owned(),
             minor: PythonMinor::new(11),
             cache_tag: "cpython-311".to_owned(),
-            bytecode: true,
         };
         let mut identity = Identity {
             key: EnvironmentKey::from_bytes([0xab; 32]),
@@ -261,11 +283,6 @@ mod tests {
         assert_eq!(name, format!("{}-torch-2.7.0-cu118-5e6d7ba7", "ab".repeat(20)));
         assert_ne!(identity.folder(&python("/usr/bin/python3.11", "3.11.8")), name);
         assert_ne!(identity.folder(&python("/opt/python3.11", "3.11.7")), name);
-        let plain = Python {
-            bytecode: false,
-            ..python("/usr/bin/python3.11", "3.11.7")
-        };
-        assert_ne!(identity.folder(&plain), name);
         identity.packages.clear();
         assert!(identity.folder(&python("/a", "1")).contains("-env-cu118-"));
     }

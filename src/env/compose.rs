@@ -1,10 +1,13 @@
 //! Composition: wheel trees laid over each other into one virtual environment.
 //!
-//! The rule ([`crate::wheel::manifest::Rule`]). A folder to which only one tree contributes is one symlink to the tree
-//! where it is a `__pycache__`, or a folder of headers inside a package. Every other folder is real, so that the real
-//! path of every module lies in the environment's own site-packages: tools compare it with that, and shared objects find
-//! each other by `$ORIGIN/../../nvidia/…`, which the kernel resolves physically. Files are hard-linked, or reflinked or
-//! copied where that is refused.
+//! The rule ([`crate::wheel::manifest::Rule`]). A folder of headers inside a package, to which only one tree
+//! contributes, is one symlink to the tree. Every other folder is real, so that the real path of every module lies in the
+//! environment's own site-packages: tools compare it with that, and shared objects find each other by
+//! `$ORIGIN/../../nvidia/…`, which the kernel resolves physically. Files are hard-linked, or reflinked or copied where
+//! that is refused.
+//! A `__pycache__` is one symlink to the bytecode of the tree whose modules stand beside it, laid whether that is there
+//! yet or not: one that leads nowhere costs an import its compiling, makes no error, and cannot be written through. Where
+//! the modules of one folder are of several trees it is a real folder with a symlink for each module.
 //! Two trees with one path and the same bytes are fine; with different bytes the later package name wins, and the
 //! conflict is reported.
 //! Refuses: a tree that brings a file of flambeau's own.
@@ -17,7 +20,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::lay::{File, Sketch};
+use super::lay::{File, Linker, Sketch, files, link_text};
+use super::overlay::Overlay;
 use super::runtime;
 use super::tree::{Tree, TreeError};
 use crate::digest::TreeDigest;
@@ -29,14 +33,19 @@ use crate::wheel::manifest::{FileFact, Folder};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LinkMode {
-    /// The rule above: symlinked folders where that is safe, hard links elsewhere.
+    /// The rule above: folders of headers are symlinks, files of the store hard links, files of lower stores symlinks.
+    /// Records of the first form call theirs `symlink`.
     #[default]
+    #[serde(alias = "symlink")]
+    Rule,
+    /// As by the rule, but every file is a symlink.
+    #[serde(rename = "symlinks")]
     Symlink,
-    /// Every folder is real, every file a hard link.
+    /// Every folder is real, every file a hard link; bytecode and lower stores as by the rule.
     Hardlink,
-    /// Every folder is real, every file shares its blocks copy-on-write.
+    /// Every folder is real, every file shares its blocks copy-on-write; bytecode and lower stores as by the rule.
     Reflink,
-    /// Every folder is real, every file a copy: nothing in the environment depends on the store.
+    /// Every folder is real, every file a copy, bytecode too: nothing in the environment depends on the store.
     Copy,
 }
 
@@ -85,8 +94,13 @@ pub struct Conflict {
 pub enum Place {
     /// A real folder.
     Folder,
-    /// A symlink to the same path of a tree, with its target's text.
+    /// A symlink to the same path of a tree or of its bytecode, with its target's text.
     Link(PathBuf),
+    /// A copy of a file of a tree's bytecode, where that has it when the environment is composed.
+    Bytecode {
+        /// The tree, as an index into those that were given.
+        tree: usize,
+    },
     /// A file of a tree.
     File {
         /// The tree, as an index into those that were given.
@@ -122,7 +136,7 @@ pub fn layout(store: &Store, trees: &[Tree], mode: LinkMode) -> Result<Layout, C
         conflicts: Vec::new(),
     };
     // A real tree needs every file's name, so nothing stays folded.
-    let unfolded: Vec<Folder> = if mode == LinkMode::Symlink {
+    let unfolded: Vec<Folder> = if mode.folds() {
         Vec::new()
     } else {
         order
@@ -147,28 +161,60 @@ pub fn layout(store: &Store, trees: &[Tree], mode: LinkMode) -> Result<Layout, C
 }
 
 /// Lays `trees` over each other below `prefix`, an empty folder two levels below the store. What is made is read-only,
-/// but for `prefix` itself and its `bin`, which are bound to an interpreter next.
-pub fn compose(store: &Store, trees: &[Tree], prefix: &Path, mode: LinkMode) -> Result<Layout, ComposeError> {
+/// but for `prefix` itself and its `bin`, which are bound to an interpreter next. Returns too what was used in place of
+/// the first choice, in one sentence.
+pub fn compose(
+    store: &Store,
+    trees: &[Tree],
+    prefix: &Path,
+    mode: LinkMode,
+) -> Result<(Layout, Option<String>), ComposeError> {
     let layout = layout(store, trees, mode)?;
+    let overlay = Overlay::of(store.root()).filter(|_| mode == LinkMode::Rule);
+    // A hard link to a file of a lower layer copies it up.
+    let is_below = |tree: &Tree| {
+        let object = Path::new(Shelf::Wheels.folder()).join(&tree.name).join("manifest.json");
+        let overlay = overlay.as_ref().filter(|_| tree.lower(store).is_none());
+        overlay.is_some_and(|overlay| !overlay.has_in_upper(store.root(), &object))
+    };
+    let below: Vec<bool> = trees.iter().map(is_below).collect();
+    let mut symlinked = 0_u64;
     let mut sketch = Sketch::default();
     for (path, place) in &layout.places {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         let folder = sketch.folder_mut(parent);
+        let file = |executable| File {
+            name: name.to_owned(),
+            executable,
+        };
         match place {
-            Place::Folder => drop(folder.folders.insert(name.to_owned(), Sketch::default())),
+            Place::Folder => drop(folder.folders.entry(name.to_owned()).or_default()),
             Place::Link(text) => folder.symlinks.push((name.to_owned(), text.clone())),
+            Place::Bytecode { tree } => {
+                let source = trees[*tree].bytecode.iter();
+                let source = source.map(|bytecode| bytecode.join("root").join(parent));
+                for source in source.filter(|source| source.join(name).is_file()) {
+                    folder.files.entry(source).or_default().push(file(false));
+                }
+            }
+            Place::File { tree, .. } if below[*tree] => {
+                symlinked += 1;
+                let text = link_into(store, &trees[*tree], path);
+                folder.symlinks.push((name.to_owned(), text));
+            }
             Place::File { tree, fact } => {
-                let file = File {
-                    name: name.to_owned(),
-                    executable: fact.executable,
-                };
                 let source = folder.files.entry(trees[*tree].folder.join("root").join(parent));
-                source.or_default().push(file);
+                source.or_default().push(file(fact.executable));
             }
         }
     }
-    sketch.lay(prefix, mode)?;
-    Ok(layout)
+    let linker = Linker::new(store.root(), mode);
+    sketch.lay(prefix, &linker)?;
+    let told = linker.told().or_else(|| {
+        let why = "symlinks into the store: a hard link to a lower layer of this overlay would copy the file";
+        (symlinked > 0).then(|| format!("{} are {why}", files(symlinked)))
+    });
+    Ok((layout, told))
 }
 
 struct Composer<'a> {
@@ -187,6 +233,9 @@ fn join(folder: &str, name: &str) -> String {
     }
 }
 
+/// The folder of bytecode beside modules (PEP 3147).
+const CACHE: &str = "__pycache__";
+
 /// The folders of every environment that are real whatever they hold.
 fn is_skeleton(path: &str) -> bool {
     matches!(path, "bin" | "lib")
@@ -197,11 +246,6 @@ fn is_skeleton(path: &str) -> bool {
 }
 
 impl Composer<'_> {
-    /// Where a path of a tree is.
-    fn in_tree(&self, tree: usize, path: &str) -> PathBuf {
-        self.trees[tree].folder.join("root").join(path)
-    }
-
     fn package(&self, tree: usize) -> String {
         self.trees[tree].facts.name.clone()
     }
@@ -232,6 +276,7 @@ impl Composer<'_> {
                 folders.entry(name).or_default().push((*tree, child));
             }
         }
+        self.place_bytecode(path, &files, &folders);
         let mut merged = Folder::default();
         for (name, (tree, fact)) in &files {
             if let Some(contributors) = folders.get(name) {
@@ -242,11 +287,16 @@ impl Composer<'_> {
                     folder,
                 });
             }
-            let place = Place::File {
-                tree: *tree,
-                fact: (*fact).clone(),
+            let at = join(path, name);
+            let place = if self.mode.symlinks_files_of(&self.trees[*tree], self.store) {
+                Place::Link(link_into(self.store, &self.trees[*tree], &at))
+            } else {
+                Place::File {
+                    tree: *tree,
+                    fact: (*fact).clone(),
+                }
             };
-            self.places.push((join(path, name), place));
+            self.places.push((at, place));
             merged.bytes += fact.size;
             merged.files.insert((*name).to_owned(), (*fact).clone());
         }
@@ -262,6 +312,42 @@ impl Composer<'_> {
             );
         }
         Ok((merged.content_digest(), merged.bytes))
+    }
+
+    /// Notes where the bytecode of the modules among `files` lies. Trees may have files of their own in a `__pycache__`.
+    fn place_bytecode(
+        &mut self,
+        path: &str,
+        files: &BTreeMap<&str, (usize, &FileFact)>,
+        folders: &BTreeMap<&str, Vec<(usize, &Folder)>>,
+    ) {
+        if path.split('/').nth(2) != Some("site-packages") {
+            return;
+        }
+        let modules: Vec<(&str, usize)> = files
+            .iter()
+            .filter(|(_, (tree, _))| self.trees[*tree].bytecode.is_some())
+            .filter_map(|(name, (tree, _))| Some((name.strip_suffix(".py")?, *tree)))
+            .collect();
+        let Some((_, first)) = modules.first() else { return };
+        let cache = join(path, CACHE);
+        let shared = folders.contains_key(CACHE) || modules.iter().any(|(_, tree)| tree != first);
+        if !shared && self.mode != LinkMode::Copy {
+            let link = self.link_bytecode(*first, &cache);
+            self.places.push((cache, Place::Link(link)));
+            return;
+        }
+        self.places.push((cache.clone(), Place::Folder));
+        for (module, tree) in modules {
+            let tag = self.trees[tree].facts.cache_tag.as_deref().unwrap_or_default();
+            let file = format!("{cache}/{module}.{tag}.pyc");
+            let place = if self.mode == LinkMode::Copy {
+                Place::Bytecode { tree }
+            } else {
+                Place::Link(self.link_bytecode(tree, &file))
+            };
+            self.places.push((file, place));
+        }
     }
 
     fn place_file<'f>(
@@ -307,11 +393,11 @@ impl Composer<'_> {
             }
         }
         if let [(tree, folder)] = contributors
-            && self.mode == LinkMode::Symlink
+            && self.mode.folds()
             && !folder.real
             && !is_skeleton(path)
         {
-            let link = self.link_folder(*tree, path);
+            let link = link_into(self.store, &self.trees[*tree], path);
             self.places.push((path.to_owned(), Place::Link(link)));
             return Ok((folder.digest, folder.bytes));
         }
@@ -333,14 +419,27 @@ impl Composer<'_> {
         self.real_folder(path, &contributors)
     }
 
-    /// A relative symlink, so that the store can be moved as a whole; an absolute one into a lower store, which stays
-    /// where it is.
-    fn link_folder(&self, tree: usize, path: &str) -> PathBuf {
-        if self.trees[tree].lower(self.store).is_some() {
-            return self.in_tree(tree, path);
-        }
-        let up = "../".repeat(path.matches('/').count() + 2);
-        let name = &self.trees[tree].name;
-        PathBuf::from(format!("{up}{}/{name}/root/{path}", Shelf::Wheels.folder()))
+    /// The text of a symlink at a path into the bytecode of a tree.
+    fn link_bytecode(&self, tree: usize, path: &str) -> PathBuf {
+        let bytecode = self.trees[tree].bytecode.as_deref().unwrap_or(Path::new(""));
+        link_text(self.store.root(), &bytecode.join("root").join(path), path)
+    }
+}
+
+/// The text of a symlink at a path of an environment to the same path of a tree.
+pub(crate) fn link_into(store: &Store, tree: &Tree, path: &str) -> PathBuf {
+    link_text(store.root(), &tree.folder.join("root").join(path), path)
+}
+
+impl LinkMode {
+    /// Whether folders may be one symlink.
+    const fn folds(self) -> bool {
+        matches!(self, Self::Rule | Self::Symlink)
+    }
+
+    /// Whether the files of a tree are symlinks, each by itself: nothing is ever copied because a tree is in a lower
+    /// store, and a hard link would fail there or, on an overlay, copy the file up.
+    fn symlinks_files_of(self, tree: &Tree, store: &Store) -> bool {
+        self == Self::Symlink || (self != Self::Copy && tree.lower(store).is_some())
     }
 }

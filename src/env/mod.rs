@@ -1,8 +1,8 @@
-//! Environments: wheel trees with bytecode, and their composition into a virtual environment.
+//! Environments: wheel trees, their bytecode, and their composition into a virtual environment.
 //!
 //! `env` knows Python and the store, never HTTP. A tree has the shape of an environment's prefix, so composing is
-//! laying trees over each other; everything that belongs to one wheel (scripts, RECORD, bytecode) was made when it was
-//! unpacked.
+//! laying trees over each other; everything that belongs to one wheel (scripts, RECORD) was made when it was unpacked.
+//! Bytecode is an object beside the tree, which environments lead to whether it is there yet or not.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,9 @@ pub(crate) mod admission;
 pub mod build;
 pub mod bytecode;
 pub mod compose;
+pub mod foreign;
 mod lay;
+mod overlay;
 pub mod runtime;
 pub mod state;
 pub mod tree;
@@ -32,7 +34,4 @@ pub struct Python {
     pub minor: PythonMinor,
     /// `cpython-311` (`sys.implementation.cache_tag`).
     pub cache_tag: String,
-    /// Whether wheel trees hold bytecode for it. Those without have names of their own, and so have environments of them;
-    /// keys and tree digests are the same, since neither covers bytecode.
-    pub bytecode: bool,
 }

@@ -1,17 +1,17 @@
 //! What flambeau itself puts into environments: the start-up hook, the activate scripts, and what answers for pip.
 //!
 //! They are trees of the store like any wheel's, made once for each Python minor version, so an environment links to
-//! them and its bytecode is compiled once. They have no dist-info: no tool lists them as packages.
+//! them and their bytecode is compiled once. They have no dist-info: no tool lists them as packages.
 
-use super::tree::{Identity, Tree, TreeError, Trees, refused};
+use super::tree::{Identity, Tree, TreeError, Trees, refused, tag};
 use crate::digest::{Hasher, WheelDigest};
 use crate::fsx::PathContext as _;
 use crate::relpath::RelPath;
-use crate::store::{Shelf, Staging};
+use crate::store::Staging;
 use crate::wheel::entry_points::{self, Script};
 use crate::wheel::layout::Layout;
 use crate::wheel::manifest::FileRow;
-use crate::wheel::unpack::{sources, write_new};
+use crate::wheel::unpack::write_new;
 
 /// The line that Python runs at every start. Its name sorts before those of packages, whose lines then already see the
 /// resolved environment.
@@ -34,6 +34,8 @@ const HOOK: &[(&str, &str)] = &[
     ("bin/activate.fish", include_str!("runtime/activate.fish")),
     ("bin/activate.nu", include_str!("runtime/activate.nu")),
     ("bin/activate.ps1", include_str!("runtime/activate.ps1")),
+    ("share/flambeau/zsh/.zshenv", include_str!("runtime/zshenv")),
+    ("share/flambeau/zsh/.zshrc", include_str!("runtime/zshrc")),
 ];
 
 const PIP: &[(&str, &str)] = &[
@@ -111,7 +113,7 @@ pub fn owns(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     let is_hook = |name: &str| name == "_flambeau" || name.starts_with("_flambeau.");
     match parts.as_slice() {
-        ["pyvenv.cfg" | "environment_state.json" | "lib64"] | ["lib64", ..] => true,
+        ["pyvenv.cfg" | "environment_state.json" | "lib64"] | ["lib64", ..] | ["share", "flambeau", ..] => true,
         ["bin", name] => {
             let ours = HOOK.iter().any(|(path, _)| *path == format!("bin/{name}"));
             ours || entry_points::check_name(name).is_err()
@@ -144,18 +146,22 @@ impl Trees<'_> {
     /// One of flambeau's own trees, made where it is not visible yet.
     fn own_tree(&self, own: Own) -> Result<Tree, TreeError> {
         let (name, digest) = self.own_name(own);
-        if let Some(tree) = self.find_named(name.clone())? {
-            return Ok(tree);
-        }
+        let tree = match self.find_named(name.clone())? {
+            Some(tree) => tree,
+            None => self.make_own(own, name, digest)?,
+        };
+        self.compile(&tree)?;
+        Ok(tree)
+    }
+
+    fn make_own(&self, own: Own, name: String, digest: WheelDigest) -> Result<Tree, TreeError> {
         let _guard = self.store.guard(&name, self.reporter)?;
         if let Some(tree) = self.find_named(name.clone())? {
             return Ok(tree);
         }
         let staging = self.store.stage()?;
         let files = self.write_own(own, &staging)?;
-        let facts = self.commit(&name, staging, files, own_identity(own, digest))?;
-        let folder = self.store.path(Shelf::Wheels, &name);
-        Ok(Tree { name, folder, facts })
+        self.commit(name, staging, files, own_identity(own, digest))
     }
 
     /// Which of flambeau's own trees has this folder name, and the digest that it starts with.
@@ -181,12 +187,12 @@ impl Trees<'_> {
             digest.short(),
             own.name().replace('-', "_"),
             super::FORM,
-            self.python.cache_tag
+            tag(self.python)
         );
         (name, digest)
     }
 
-    /// Writes and compiles the files of one of flambeau's own trees below a staging folder's `root`.
+    /// Writes the files of one of flambeau's own trees below a staging folder's `root`.
     pub(crate) fn write_own(&self, own: Own, staging: &Staging) -> Result<Vec<FileRow>, TreeError> {
         let layout = Layout::new(self.python.minor);
         let root = staging.path().join("root");
@@ -201,12 +207,6 @@ impl Trees<'_> {
             }
             files.push(write_new(&root, path, &file.contents, file.executable).map_err(refused)?);
         }
-        let compiled = self.compilers.compile(&root, sources(&files, layout));
-        let compiled = compiled.map_err(|source| TreeError::Bytecode {
-            file: own.name().to_owned(),
-            source,
-        })?;
-        files.extend(compiled.files);
         files.sort_by(|left, right| left.path.cmp(&right.path));
         Ok(files)
     }
@@ -223,6 +223,7 @@ mod tests {
             "lib64/x.so",
             "bin/python3",
             "bin/activate",
+            "share/flambeau/x",
             "lib/python3.11/site-packages/_flambeau/__init__.py",
             "lib/python3.11/site-packages/_flambeau.cpython-311-x86_64-linux-gnu.so",
             "lib/python3.11/site-packages/__pycache__/_flambeau.cpython-311.pyc",

@@ -1,7 +1,7 @@
-//! Wheel trees: one wheel unpacked into the store, with bytecode for one Python minor version.
+//! Wheel trees: one wheel unpacked into the store, laid out for one Python minor version.
 //!
-//! `wheels/<sha256[..40]>-<name>-<version>-<cache tag>/` holds `root/` (in the shape of a prefix), `manifest.json` and
-//! `facts.json`. A second Python version hard-links the files of the first tree and adds only bytecode and RECORD.
+//! `wheels/<sha256[..40]>-<name>-<version>-<cache tag>.<form>/` holds `root/` (in the shape of a prefix),
+//! `manifest.json` and `facts.json`. A second Python version hard-links the files of the first tree and adds only RECORD.
 //! Refuses: a wheel file whose bytes are not those of its digest, and whatever [`crate::wheel`] refuses.
 
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::bytecode::{BytecodeError, Compilers};
+use super::bytecode::{BytecodeError, Compilers, Modules, bytecode_name};
 use super::{FORM, Python, admission};
 use crate::bulk;
 use crate::checkpoint;
@@ -21,7 +21,7 @@ use crate::pep::WheelFilename;
 use crate::progress::{Event, Reporter};
 use crate::relpath::RelPath;
 use crate::space::Shortage;
-use crate::store::{Claim, Guard, Shelf, Staging, Store, StoreError, Sync, Trust};
+use crate::store::{Claim, Shelf, Staging, Store, StoreError, Sync, Trust};
 use crate::target::PythonMinor;
 use crate::threads;
 use crate::wheel::archive::Archive;
@@ -114,6 +114,8 @@ pub struct Tree {
     pub folder: PathBuf,
     /// What composing needs.
     pub facts: Facts,
+    /// Where its bytecode is or would be; none where the tree holds it itself, as those of an earlier form do.
+    pub bytecode: Option<PathBuf>,
 }
 
 impl Tree {
@@ -139,39 +141,51 @@ impl Tree {
         (root != store.root()).then(|| root.to_owned())
     }
 
+    /// Whether its bytecode is, or would be, in this store.
+    #[must_use]
+    pub fn bytecode_is_in(&self, store: &Store) -> bool {
+        self.bytecode
+            .as_ref()
+            .is_some_and(|bytecode| bytecode.starts_with(store.root()))
+    }
+
+    /// Looks for its bytecode in another store than its own.
+    pub fn take_bytecode_from(&mut self, store: &Store) {
+        if self.bytecode.is_some() {
+            self.bytecode = Some(store.path(Shelf::Bytecode, bytecode_name(&self.name)));
+        }
+    }
+
     fn read(name: String, folder: PathBuf) -> Result<Self, TreeError> {
         let facts = read_document(&folder.join("facts.json"))?;
-        Ok(Self { name, folder, facts })
+        Ok(Self::of(name, folder, facts))
     }
-}
 
-/// A tree that is not visible yet: its bytecode is missing.
-#[derive(Debug)]
-pub struct Staged {
-    name: String,
-    staging: Staging,
-    unpacked: Unpacked,
-    /// Keeps other builders of the same tree waiting.
-    _guard: Guard,
-}
-
-/// What unpacking a wheel came to.
-#[derive(Debug)]
-pub enum Made {
-    /// Another process had made the tree.
-    Visible(Box<Tree>),
-    /// The tree is to be finished.
-    Staged(Box<Staged>),
+    /// A tree in a folder of a store; its bytecode is looked for in the same store.
+    pub(super) fn of(name: String, folder: PathBuf, facts: Facts) -> Self {
+        let store = folder.parent().and_then(Path::parent);
+        let bytecode = store
+            .filter(|_| facts.cache_tag.is_some())
+            .map(|store| store.join(Shelf::Bytecode.folder()).join(bytecode_name(&name)));
+        Self {
+            name,
+            folder,
+            facts,
+            bytecode,
+        }
+    }
 }
 
 /// Makes and finds trees for one interpreter.
 pub struct Trees<'a> {
     /// Where they are.
     pub store: &'a Store,
-    /// The interpreter whose bytecode they hold.
+    /// The interpreter that they are for.
     pub python: &'a Python,
     /// The workers that compile it.
     pub compilers: &'a Compilers,
+    /// Which modules they compile.
+    pub modules: Modules,
     /// Who watches.
     pub reporter: &'a dyn Reporter,
     /// When trees reach the disk.
@@ -203,38 +217,32 @@ impl Identity {
     }
 }
 
-/// The end of the name of a tree without bytecode.
-const NO_BYTECODE: &str = "-nopyc";
-
-/// The end of a tree's name: the cache tag, a `t` for builds without the GIL where the tag does not tell, a mark where
-/// there is no bytecode, and the form where it is not the first.
-fn tag(python: &Python) -> String {
+/// The end of a tree's name: the cache tag, a `t` for builds without the GIL where the tag does not tell, and the form
+/// where it is not the first.
+pub(super) fn tag(python: &Python) -> String {
     let cache_tag = match &python.cache_tag {
         tag if python.minor.freethreaded && !tag.ends_with('t') => format!("{tag}t"),
         tag => tag.clone(),
     };
-    let bytecode = if python.bytecode { "" } else { NO_BYTECODE };
     if FORM == 1 {
-        format!("{cache_tag}{bytecode}")
+        cache_tag
     } else {
-        format!("{cache_tag}{bytecode}.{FORM}")
+        format!("{cache_tag}.{FORM}")
     }
 }
 
-/// The Python that a tree of this name is for, its cache tag, and whether the tree has bytecode.
-pub(crate) fn python_of(name: &str) -> Option<(PythonMinor, String, bool)> {
+/// The Python that a tree of this name is for, and its cache tag. Trees of the first form that hold no bytecode have a
+/// mark of that in their name.
+pub(crate) fn python_of(name: &str) -> Option<(PythonMinor, String)> {
     let tag = name.rsplit_once("-cpython-").map(|(_, rest)| rest)?;
     let tag = tag.split('.').next().unwrap_or(tag);
-    let (tag, bytecode) = match tag.strip_suffix(NO_BYTECODE) {
-        Some(tag) => (tag, false),
-        None => (tag, true),
-    };
+    let tag = tag.strip_suffix("-nopyc").unwrap_or(tag);
     let minor = tag.strip_prefix('3')?.trim_end_matches('t').parse().ok()?;
     let python = PythonMinor {
         freethreaded: tag.ends_with('t'),
         ..PythonMinor::new(minor)
     };
-    Some((python, format!("cpython-{tag}"), bytecode))
+    Some((python, format!("cpython-{tag}")))
 }
 
 /// Whether the end of a tree's name is of this form or an earlier one.
@@ -256,7 +264,7 @@ pub fn tree_name(wheel: &WheelId<'_>, python: &Python) -> String {
 }
 
 /// A file that cannot be written is no fault of the wheel.
-pub(super) fn refused(file: &str, error: UnpackError) -> TreeError {
+pub(crate) fn refused(file: &str, error: UnpackError) -> TreeError {
     match error {
         UnpackError::Path(error) => TreeError::Path(error),
         error => TreeError::Refused {
@@ -266,7 +274,7 @@ pub(super) fn refused(file: &str, error: UnpackError) -> TreeError {
     }
 }
 
-fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T, TreeError> {
+pub(super) fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T, TreeError> {
     let bytes = std::fs::read(path).at("read", path)?;
     serde_json::from_slice(&bytes).map_err(|error| TreeError::Document {
         path: path.to_owned(),
@@ -274,7 +282,7 @@ fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T, TreeError> {
     })
 }
 
-fn write_document(folder: &Path, name: &str, document: &impl Serialize) -> Result<(), TreeError> {
+pub(super) fn write_document(folder: &Path, name: &str, document: &impl Serialize) -> Result<(), TreeError> {
     use std::io::Write as _;
     let path = folder.join(name);
     let bytes = serde_json::to_vec(document).map_err(|error| TreeError::Document {
@@ -287,15 +295,15 @@ fn write_document(folder: &Path, name: &str, document: &impl Serialize) -> Resul
     Ok(())
 }
 
-/// Compares every file below `root` with the manifest, on all cores. Returns the paths that differ.
+/// Compares every file below `root` with its row, on all cores. Returns the paths that differ.
 #[must_use]
-pub fn damaged_files(root: &Path, manifest: &Manifest) -> Vec<RelPath> {
+pub fn damaged_files(root: &Path, files: &[FileRow]) -> Vec<RelPath> {
     let intact = |row: &FileRow| {
         let read = File::open(root.join(&row.path)).and_then(hash_reader);
         read.is_ok_and(|(digest, size)| size == row.size && FileDigest::from_bytes(digest) == row.digest)
     };
     let damaged = |row: &FileRow| (!intact(row)).then(|| row.path.clone());
-    threads::map(manifest.files.iter().collect(), damaged)
+    threads::map(files.iter().collect(), damaged)
         .into_iter()
         .flatten()
         .collect()
@@ -320,10 +328,10 @@ impl Trees<'_> {
         self.find_named(tree_name(wheel, self.python))
     }
 
-    pub(super) fn find_named(&self, name: String) -> Result<Option<Tree>, TreeError> {
+    pub(crate) fn find_named(&self, name: String) -> Result<Option<Tree>, TreeError> {
         if let Some(lower) = self.store.find_lower(Shelf::Wheels, &name)? {
             match Tree::read(name.clone(), lower.path(Shelf::Wheels, &name)) {
-                Ok(tree) => return Ok(Some(tree)),
+                Ok(tree) => return Ok(Some(self.with_bytecode(tree))),
                 Err(error) => {
                     let message = format!("passing over a tree of a lower store: {error}");
                     self.reporter.event(Event::Warning { message: &message });
@@ -340,7 +348,7 @@ impl Trees<'_> {
         if self.store.trust(Shelf::Wheels, &name)? == Trust::Unknown {
             let _guard = self.store.guard(&name, self.reporter)?;
             let manifest: Result<Manifest, _> = read_document(&folder.join("manifest.json"));
-            if manifest.is_ok_and(|manifest| damaged_files(&folder.join("root"), &manifest).is_empty()) {
+            if manifest.is_ok_and(|manifest| damaged_files(&folder.join("root"), &manifest.files).is_empty()) {
                 self.store.mark_synced(Shelf::Wheels, &name)?;
             } else {
                 let message = format!("{name} did not survive a crash of this machine and is made again");
@@ -363,15 +371,24 @@ impl Trees<'_> {
         }
     }
 
-    /// Unpacks the wheel at `path` where its tree is not visible yet; what is left is for [`Trees::finish`], which waits
-    /// for the compilers. `hashed` says that this run has already compared the file with its digest.
-    pub fn unpack_for(&self, wheel: &WheelId<'_>, path: &Path, hashed: bool) -> Result<Made, TreeError> {
+    /// A tree of a lower store. Where its bytecode is not there, this store has it.
+    fn with_bytecode(&self, mut tree: Tree) -> Tree {
+        let is_there = tree.bytecode.as_ref().is_some_and(|bytecode| bytecode.is_dir());
+        if !is_there {
+            tree.take_bytecode_from(self.store);
+        }
+        tree
+    }
+
+    /// Unpacks the wheel at `path` into a tree, where that is not visible yet. `hashed` says that this run has already
+    /// compared the file with its digest.
+    pub fn unpack_for(&self, wheel: &WheelId<'_>, path: &Path, hashed: bool) -> Result<Tree, TreeError> {
         let name = tree_name(wheel, self.python);
         self.claim.hold(Shelf::Wheels, &name)?;
-        let guard = self.store.guard(&name, self.reporter)?;
+        let _guard = self.store.guard(&name, self.reporter)?;
         // Another process may have made it while this one waited.
         if let Some(tree) = self.find_unguarded(&name)? {
-            return Ok(Made::Visible(Box::new(tree)));
+            return Ok(tree);
         }
         if !hashed {
             check_digest(path, wheel.digest)?;
@@ -381,22 +398,6 @@ impl Trees<'_> {
         let file = WheelFile::open(path, hashed).at("open", path)?;
         let (staging, unpacked) = self.unpack(wheel, file, None)?;
         checkpoint::reach("tree.unpacked");
-        Ok(Made::Staged(Box::new(Staged {
-            name,
-            staging,
-            unpacked,
-            _guard: guard,
-        })))
-    }
-
-    /// Compiles what [`Trees::unpack_for`] staged, and makes the tree visible.
-    pub fn finish(&self, wheel: &WheelId<'_>, staged: Staged) -> Result<Tree, TreeError> {
-        let Staged {
-            name,
-            staging,
-            unpacked,
-            _guard,
-        } = staged;
         self.publish(name, wheel, staging, unpacked)
     }
 
@@ -424,8 +425,8 @@ impl Trees<'_> {
         self.accepted(Tree::open(self.store, name)?).map(Some)
     }
 
-    /// The folder of a tree of the same wheel for another Python version, or of an earlier form: what differs, RECORD and
-    /// bytecode, is made again.
+    /// The folder of a tree of the same wheel for another Python version, or of an earlier form: what differs, RECORD,
+    /// is made again and bytecode left out.
     fn donor(&self, wheel: &WheelId<'_>, own_name: &str) -> Result<Option<PathBuf>, TreeError> {
         let stem = own_name.strip_suffix(&tag(self.python)).unwrap_or(own_name);
         let prefix = format!("{}-", wheel.digest.short());
@@ -530,38 +531,7 @@ impl Trees<'_> {
         Ok(unpacked)
     }
 
-    /// Compiles, where trees have bytecode, and writes RECORD.
-    pub(crate) fn complete(
-        &self,
-        wheel: &WheelId<'_>,
-        staging: &Staging,
-        unpacked: Unpacked,
-    ) -> Result<Vec<FileRow>, TreeError> {
-        let root = staging.path().join("root");
-        if self.python.bytecode {
-            self.reporter.event(Event::CompileStarted { file: wheel.file });
-        }
-        let sources = if self.python.bytecode {
-            unpacked.sources()
-        } else {
-            Vec::new()
-        };
-        let compiled = self.compilers.compile(&root, sources);
-        let compiled = compiled.map_err(|source| TreeError::Bytecode {
-            file: wheel.file.to_owned(),
-            source,
-        })?;
-        for (path, why) in &compiled.uncompiled {
-            let message = format!("`{path}` of {} has no bytecode: {why}", wheel.file);
-            self.reporter.event(Event::Warning { message: &message });
-        }
-        checkpoint::reach("tree.compiled");
-        unpacked
-            .finish(&root, compiled.files)
-            .map_err(|error| refused(wheel.file, error))
-    }
-
-    /// Compiles, writes RECORD and the documents, and commits.
+    /// Writes RECORD and the documents, and commits.
     fn publish(
         &self,
         name: String,
@@ -570,25 +540,26 @@ impl Trees<'_> {
         unpacked: Unpacked,
     ) -> Result<Tree, TreeError> {
         let identity = Identity::of(wheel, &unpacked);
-        let files = self.complete(wheel, &staging, unpacked)?;
-        let facts = self.commit(&name, staging, files, identity)?;
+        let files = unpacked.finish(&staging.path().join("root"));
+        let files = files.map_err(|error| refused(wheel.file, error))?;
+        let tree = self.commit(name, staging, files, identity)?;
         self.reporter.event(Event::Unpacked { file: wheel.file });
-        let folder = self.store.path(Shelf::Wheels, &name);
-        Ok(Tree { name, folder, facts })
+        Ok(tree)
     }
 
     /// Writes the documents of a staged tree and makes it visible.
     pub(super) fn commit(
         &self,
-        name: &str,
+        name: String,
         staging: Staging,
         files: Vec<FileRow>,
         identity: Identity,
-    ) -> Result<Facts, TreeError> {
-        let facts = document(&staging, files, identity, self.python.version.clone())?;
+    ) -> Result<Tree, TreeError> {
+        let facts = document(&staging, files, identity, self.python.cache_tag.clone())?;
         checkpoint::reach("tree.documented");
-        self.store.commit(staging, Shelf::Wheels, name, self.sync)?;
-        Ok(facts)
+        self.store.commit(staging, Shelf::Wheels, &name, self.sync)?;
+        let folder = self.store.path(Shelf::Wheels, &name);
+        Ok(Tree::of(name, folder, facts))
     }
 }
 
@@ -597,7 +568,7 @@ pub(crate) fn document(
     staging: &Staging,
     files: Vec<FileRow>,
     identity: Identity,
-    compiled_by: String,
+    cache_tag: String,
 ) -> Result<Facts, TreeError> {
     let mut root = Folder::of_files(&files);
     root.fold();
@@ -614,7 +585,7 @@ pub(crate) fn document(
         version,
         file,
         wheel,
-        compiled_by,
+        cache_tag: Some(cache_tag),
         unrecorded,
         root,
     };

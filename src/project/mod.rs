@@ -43,6 +43,7 @@ pub mod network;
 pub mod pins;
 mod pipeline;
 pub mod plan;
+pub mod processes;
 pub mod realise;
 pub mod rebuild;
 pub mod relock;

@@ -1,7 +1,8 @@
 //! Trees beside the network: wheels are unpacked while others arrive, and compiled while others are unpacked.
 //!
 //! Of the wheels that are there, the largest is taken first: it keeps the compilers busy longest, and one that is begun
-//! last is waited for alone. Unpacking hands over to compiling, so that neither waits for the other.
+//! last is waited for alone. A tree is published when it is unpacked and then handed over to compiling, so that neither
+//! waits for the other.
 
 use std::collections::BinaryHeap;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,13 +12,13 @@ use super::homes::Homes;
 use super::network::Network;
 use super::realise::{fetch_wheels, wheel_id};
 use crate::cache::Cache;
-use crate::env::tree::{Made, Staged, Tree, TreeError, Trees};
+use crate::env::tree::{Tree, TreeError, Trees};
 use crate::fetch::{self, Evidence, VerifiedWheel};
 use crate::lockfile::Selected;
 use crate::progress::Event;
 use crate::threads;
 
-/// So many trees may wait for their bytecode at a time; a thread that waits costs nothing else.
+/// The bytecode of so many trees is made at a time; a thread that waits costs nothing else.
 const FINISHERS: usize = 4;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -100,8 +101,8 @@ struct Shared {
     pile: Pile,
     there: Mutex<Vec<Option<VerifiedWheel>>>,
     made: Mutex<Vec<Outcome>>,
-    /// Trees that wait for their bytecode.
-    finishing: Mutex<Receiver<(usize, Staged)>>,
+    /// Trees whose bytecode is to be made.
+    finishing: Mutex<Receiver<(usize, Tree)>>,
 }
 
 impl Pipeline<'_> {
@@ -109,7 +110,7 @@ impl Pipeline<'_> {
     ///
     /// This thread fetches. Where the system refuses the threads that unpack and finish, it does that too, afterwards.
     pub(super) fn run(&self) -> (Result<Vec<VerifiedWheel>, fetch::Error>, Vec<Outcome>) {
-        let (staged, finishing) = channel();
+        let (unpacked, finishing) = channel();
         let shared = Shared {
             pile: Pile::new(),
             there: Mutex::new(vec![None; self.wheels.len()]),
@@ -120,8 +121,8 @@ impl Pipeline<'_> {
             let shared = &shared;
             let start = |count: usize, work: &dyn Fn() -> bool| (0..count).take_while(|_| work()).count() > 0;
             let unpacking = start(self.workers, &|| {
-                let staged = staged.clone();
-                threads::spawn_in(scope, move || self.unpack_all(shared, &staged))
+                let unpacked = unpacked.clone();
+                threads::spawn_in(scope, move || self.unpack_all(shared, &unpacked))
             });
             let finishing = start(FINISHERS, &|| threads::spawn_in(scope, || self.finish_all(shared)));
             let closing = Closing(&shared.pile);
@@ -132,10 +133,10 @@ impl Pipeline<'_> {
             let fetched = fetch_wheels(self.network, (self.wheels, self.homes), &ready, self.trees.reporter);
             drop(closing);
             if !unpacking {
-                self.unpack_all(shared, &staged);
+                self.unpack_all(shared, &unpacked);
             }
             // Finishers end when the last sender is gone.
-            drop(staged);
+            drop(unpacked);
             if !finishing {
                 self.finish_all(shared);
             }
@@ -148,39 +149,36 @@ impl Pipeline<'_> {
     }
 
     /// Unpacks the wheels of the pile until no more come.
-    fn unpack_all(&self, shared: &Shared, staged: &Sender<(usize, Staged)>) {
+    fn unpack_all(&self, shared: &Shared, unpacked: &Sender<(usize, Tree)>) {
         while let Some(at) = shared.pile.pop() {
             let Some(wheel) = lock(&shared.there)[at].take() else {
                 continue;
             };
-            let outcome = match self.unpack(at, &wheel) {
-                Ok(Made::Staged(tree)) => {
+            match self.unpack(at, &wheel) {
+                Ok(tree) => {
+                    if !self.keep_wheels {
+                        drop_wheel(&self.network.cache, &self.wheels[at]);
+                    }
                     // The receiver lives as long as this run, so nothing is ever refused.
-                    staged.send((at, *tree)).ok();
-                    continue;
+                    unpacked.send((at, tree)).ok();
                 }
-                Ok(Made::Visible(tree)) => Ok(*tree),
-                Err(error) => Err(error),
-            };
-            lock(&shared.made)[at] = Some(outcome);
+                Err(error) => lock(&shared.made)[at] = Some(Err(error)),
+            }
         }
     }
 
-    /// Compiles and publishes staged trees until no more come.
+    /// Makes the bytecode of trees until no more come.
     fn finish_all(&self, shared: &Shared) {
         loop {
             let next = lock(&shared.finishing).recv();
             let Ok((at, tree)) = next else { return };
-            let outcome = self.trees.finish(&wheel_id(&self.wheels[at]), tree);
-            if outcome.is_ok() && !self.keep_wheels {
-                drop_wheel(&self.network.cache, &self.wheels[at]);
-            }
+            let outcome = self.trees.compile(&tree).map(|()| tree);
             lock(&shared.made)[at] = Some(outcome);
         }
     }
 
     /// A cached wheel that rotted is fetched again, once, where the network may be used.
-    fn unpack(&self, at: usize, wheel: &VerifiedWheel) -> Result<Made, TreeError> {
+    fn unpack(&self, at: usize, wheel: &VerifiedWheel) -> Result<Tree, TreeError> {
         let (selected, trees) = (&self.wheels[at], self.trees);
         let id = wheel_id(selected);
         let hashed = wheel.evidence() == Evidence::Downloaded;

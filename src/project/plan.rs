@@ -9,6 +9,7 @@ use crate::config::Origin;
 use crate::digest::EnvironmentKey;
 use crate::env::Python;
 use crate::env::build::Identity;
+use crate::env::bytecode::Modules;
 use crate::key;
 use crate::lockfile::staleness::{Difference, Wanted};
 use crate::lockfile::{LockedTarget, Lockfile, SelectError, Selected};
@@ -128,8 +129,8 @@ pub struct Plan {
     pub locked: LockedTarget,
     /// The key.
     pub key: EnvironmentKey,
-    /// Whether modules are compiled; where not, an environment with bytecode serves as well.
-    pub bytecode: bool,
+    /// Which modules are compiled.
+    pub modules: Modules,
     /// What should be said.
     pub warnings: Vec<String>,
 }
@@ -154,7 +155,6 @@ impl Plan {
             version: self.interpreter.version.to_string(),
             minor: self.interpreter.python,
             cache_tag: self.interpreter.cache_tag.clone(),
-            bytecode: self.bytecode,
         }
     }
 
@@ -251,7 +251,7 @@ impl Project<'_> {
             interpreter,
             locked,
             key,
-            bytecode: self.config.compile_bytecode,
+            modules: self.config.compile_bytecode,
         })
     }
 

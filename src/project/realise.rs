@@ -3,7 +3,7 @@
 //! A wheel is unpacked and compiled as soon as it is there, while others still arrive. Order of preference for each
 //! tree: the store; the tree of another Python version; the cached wheel; the network.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::homes::{Homes, wanted};
@@ -13,18 +13,21 @@ use super::plan::{Plan, PlanError};
 use super::{Project, blame};
 use crate::config::{self, ConfigError};
 use crate::env::Python;
-use crate::env::build::{BuildError, build};
-use crate::env::bytecode::{Compiler, Compilers};
+use crate::env::build::{BuildError, Built, build};
+use crate::env::bytecode::{Compiler, Compilers, Modules, bytecode_name, is_there};
 use crate::env::compose::{Conflict, LinkMode};
+use crate::env::foreign;
 use crate::env::state::{EnvironmentState, StateError};
 use crate::env::tree::{Tree, TreeError, Trees, WheelId};
+use crate::error::one_line;
 use crate::fetch::{self, Evidence, FetchOptions, Fetcher, VerifiedWheel};
 use crate::http::Cause;
 use crate::lockfile::{Origin, Selected};
-use crate::progress::{Event, Reporter};
+use crate::progress::{Event, Reporter, Silent};
 use crate::space::Shortage;
 use crate::store::{Claim, Shelf, Store, StoreError, Sync, Trust};
 use crate::threads;
+use crate::verify::{Damage, Verifier};
 
 /// Why there is no environment.
 #[derive(Debug, thiserror::Error)]
@@ -154,38 +157,29 @@ impl Project<'_> {
         let store = self.store()?;
         store.check_version()?;
         let (identity, python) = (plan.identity()?, plan.python());
-        let compiled = Python {
-            bytecode: true,
-            ..python.clone()
-        };
-        let mut names = vec![identity.folder(&compiled)];
-        if !python.bytecode {
-            names.push(identity.folder(&python));
+        let name = identity.folder(&python);
+        let mut found: Vec<Store> = store.find_lower(Shelf::Envs, &name)?.into_iter().collect();
+        if store.has(Shelf::Envs, &name) && store.trust(Shelf::Envs, &name)? != Trust::Unknown {
+            found.push(store.clone());
         }
-        for name in names {
-            let mut found: Vec<Store> = store.find_lower(Shelf::Envs, &name)?.into_iter().collect();
-            if store.has(Shelf::Envs, &name) && store.trust(Shelf::Envs, &name)? != Trust::Unknown {
-                found.push(store.clone());
-            }
-            for store in found {
-                let path = store.path(Shelf::Envs, &name);
-                match EnvironmentState::read(&path) {
-                    // The folder's name has only the key's beginning.
-                    Ok(state) if state.environment_key != plan.key => {}
-                    Ok(state) => {
-                        return Ok(Some(Realised {
-                            path,
-                            state,
-                            reused: true,
-                            downloaded: 0,
-                            conflicts: Vec::new(),
-                            claim: None,
-                        }));
-                    }
-                    // It says nothing that building again would not say.
-                    Err(error) if error.is_damage() || matches!(error, StateError::Missing(_)) => {}
-                    Err(source) => return Err(RealiseError::State { path, source }),
+        for store in found {
+            let path = store.path(Shelf::Envs, &name);
+            match EnvironmentState::read(&path) {
+                // The folder's name has only the key's beginning.
+                Ok(state) if state.environment_key != plan.key => {}
+                Ok(state) => {
+                    return Ok(Some(Realised {
+                        path,
+                        state,
+                        reused: true,
+                        downloaded: 0,
+                        conflicts: Vec::new(),
+                        claim: None,
+                    }));
                 }
+                // It says nothing that building again would not say.
+                Err(error) if error.is_damage() || matches!(error, StateError::Missing(_)) => {}
+                Err(source) => return Err(RealiseError::State { path, source }),
             }
         }
         Ok(None)
@@ -209,10 +203,17 @@ impl Project<'_> {
         let name = realised.path.file_name()?.to_str()?;
         let store = Store::new(realised.path.parent()?.parent()?.to_owned());
         let contents = store.contents(Shelf::Envs, name).ok().flatten()?;
-        let has = contents.get("link_mode")?.as_str()?;
-        (has != asked.as_str()).then(|| {
+        let has: LinkMode = serde_json::from_value(contents.get("link_mode")?.clone()).ok()?;
+        let had = match has {
+            LinkMode::Rule => "without a link mode",
+            LinkMode::Symlink => "with the link mode `symlink`",
+            LinkMode::Hardlink => "with the link mode `hardlink`",
+            LinkMode::Reflink => "with the link mode `reflink`",
+            LinkMode::Copy => "with the link mode `copy`",
+        };
+        (has != link_mode(asked)).then(|| {
             format!(
-                "the environment was built with the link mode `{has}`, so `{}` has no effect; it counts for environments built from now on",
+                "the environment was built {had}, so `{}` has no effect; it counts for environments built from now on",
                 asked.as_str()
             )
         })
@@ -263,6 +264,17 @@ impl Project<'_> {
     fn realise_here(&self, plan: &Plan) -> Result<Realised, RealiseError> {
         let store = self.store()?;
         if let Some(found) = self.find_and_claim(&store, plan)? {
+            if let Some(claim) = &found.claim
+                && let Err(error) = self.complete_bytecode(&store, plan, &found, claim)
+            {
+                // It works without.
+                let message = format!(
+                    "the environment stays without some of its bytecode: {}",
+                    one_line(&error)
+                );
+                self.reporter.event(Event::Warning { message: &message });
+            }
+            self.tell_foreign(&found);
             return Ok(found);
         }
         store.prepare()?;
@@ -289,38 +301,25 @@ impl Project<'_> {
             self.reporter.event(Event::Warning { message });
         }
         let workers = threads::processors();
-        let compiler = Compiler {
-            python: python.program.clone(),
-            cache_tag: python.cache_tag.clone(),
-        };
-        let compilers = Compilers::new(&compiler, workers);
-        let sync = match self.config.sync {
-            config::Sync::Deferred => Sync::Lazy,
-            config::Sync::Full => Sync::Full,
-        };
-        let trees = Trees {
-            store: &store,
-            python: &python,
-            compilers: &compilers,
-            reporter: self.reporter,
-            sync,
-            claim: &claim,
-            allow_unrecorded: self.config.allow_unrecorded,
-        };
+        let compilers = Compilers::new(&compiler(&python), workers);
+        let trees = self.trees_of((&store, &claim), &python, &compilers, plan.modules);
+        let sync = trees.sync;
         let (mut members, downloaded) = self.trees(plan, &trees, workers)?;
         let names: Vec<&str> = identity.packages.iter().map(|(name, _)| name.as_str()).collect();
         members.extend(trees.own_trees(&names)?);
         crate::checkpoint::reach("build.trees");
         drop(compilers);
-        let mode = match self.config.link_mode {
-            None | Some(config::LinkMode::Symlink) => LinkMode::Symlink,
-            Some(config::LinkMode::Hardlink) => LinkMode::Hardlink,
-            Some(config::LinkMode::Reflink) => LinkMode::Reflink,
-            Some(config::LinkMode::Copy) => LinkMode::Copy,
-        };
+        let mode = self.config.link_mode.map_or(LinkMode::Rule, link_mode);
         self.reporter.event(Event::ComposeStarted);
-        let (state, conflicts) = build(&store, &identity, &python, &members, (mode, sync))?;
+        let Built {
+            state,
+            conflicts,
+            linked,
+        } = build(&store, &identity, &python, &members, (mode, sync))?;
         self.reporter.event(Event::Composed);
+        if let Some(message) = &linked {
+            self.reporter.event(Event::Warning { message });
+        }
         crate::checkpoint::reach("build.committed");
         if !self.config.keep_wheels {
             self.drop_wheels(plan)?;
@@ -335,7 +334,81 @@ impl Project<'_> {
         })
     }
 
-    /// The trees of all wheels, and the bytes that were downloaded for them.
+    /// Makes and finds trees in a store.
+    fn trees_of<'t>(
+        &'t self,
+        (store, claim): (&'t Store, &'t Claim),
+        python: &'t Python,
+        compilers: &'t Compilers,
+        modules: Modules,
+    ) -> Trees<'t> {
+        Trees {
+            store,
+            python,
+            compilers,
+            modules,
+            reporter: self.reporter,
+            sync: match self.config.sync {
+                config::Sync::Deferred => Sync::Lazy,
+                config::Sync::Full => Sync::Full,
+            },
+            claim,
+            allow_unrecorded: self.config.allow_unrecorded,
+        }
+    }
+
+    /// Makes what is wanted of the bytecode of an environment that is there already, and is not there: it was built
+    /// without, or with less of it. Touches nothing where nothing is missing.
+    fn complete_bytecode(
+        &self,
+        store: &Store,
+        plan: &Plan,
+        found: &Realised,
+        claim: &Claim,
+    ) -> Result<(), RealiseError> {
+        if found.path.parent().and_then(Path::parent) != Some(store.root()) {
+            return Ok(());
+        }
+        let is_missing = |tree: &&String| {
+            let name = bytecode_name(tree);
+            name != *tree && store.layers().all(|layer| !is_there(&layer, name, plan.modules))
+        };
+        let missing: Vec<&String> = found.state.trees.iter().filter(is_missing).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        store.prepare()?;
+        let python = plan.python();
+        let compilers = Compilers::new(&compiler(&python), threads::processors());
+        let trees = self.trees_of((store, claim), &python, &compilers, plan.modules);
+        for name in missing {
+            let tree = trees.find_named(name.clone())?;
+            tree.iter().try_for_each(|tree| trees.compile(tree))?;
+        }
+        Ok(())
+    }
+
+    /// Says that something was put into an environment that is there already.
+    fn tell_foreign(&self, found: &Realised) {
+        if !foreign::is_suspect(&found.path) {
+            return;
+        }
+        let (store, name) = (found.path.parent().and_then(Path::parent), found.path.file_name());
+        let (Some(store), Some(name)) = (store, name.and_then(|name| name.to_str())) else {
+            return;
+        };
+        let verifier = Verifier {
+            store: &Store::new(store.to_owned()),
+            cache: None,
+            reporter: &Silent,
+        };
+        let damaged = verifier.glance(name).unwrap_or_default();
+        if let Some(message) = told_foreign(&damaged) {
+            self.reporter.event(Event::Warning { message: &message });
+        }
+    }
+
+    /// The trees of all wheels with their bytecode, and the bytes that were downloaded for them.
     pub(super) fn trees(
         &self,
         plan: &Plan,
@@ -356,6 +429,7 @@ impl Project<'_> {
             }
         }
         let missing: Vec<usize> = (0..selected.len()).filter(|at| found[*at].is_none()).collect();
+        found.iter().flatten().try_for_each(|tree| trees.compile(tree))?;
         if missing.is_empty() {
             return Ok((found.into_iter().flatten().collect(), 0));
         }
@@ -384,6 +458,50 @@ impl Project<'_> {
             drop_wheel(&cache, &selected);
         }
         Ok(())
+    }
+}
+
+/// The sentence about what was added to an environment; none where nothing was.
+#[must_use]
+pub fn told_foreign(damaged: &[Damage]) -> Option<String> {
+    let added = || {
+        damaged
+            .iter()
+            .filter(|damage| damage.kind == crate::verify::Kind::Added)
+    };
+    let first = added().next()?;
+    let count: usize = added().map(|damage| files_at(&damage.path)).sum();
+    Some(format!(
+        "{count} foreign file{} in the environment, the first is {}; `flambeau verify --repair` removes what is not its own",
+        if count == 1 { "" } else { "s" },
+        first.path.display()
+    ))
+}
+
+/// How many files a path is, or holds.
+fn files_at(path: &Path) -> usize {
+    if path.is_symlink() || !path.is_dir() {
+        return 1;
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| files_at(&entry.path())).sum()
+}
+
+/// The word of the configuration as composing knows it.
+const fn link_mode(asked: config::LinkMode) -> LinkMode {
+    match asked {
+        config::LinkMode::Symlink => LinkMode::Symlink,
+        config::LinkMode::Hardlink => LinkMode::Hardlink,
+        config::LinkMode::Reflink => LinkMode::Reflink,
+        config::LinkMode::Copy => LinkMode::Copy,
+    }
+}
+
+/// The interpreter that compiles.
+pub(super) fn compiler(python: &Python) -> Compiler {
+    Compiler {
+        python: python.program.clone(),
+        cache_tag: python.cache_tag.clone(),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::Project;
 use super::plan::Plan;
-use super::realise::RealiseError;
+use super::realise::{RealiseError, compiler};
 use crate::digest::TreeDigest;
-use crate::env::bytecode::{Compiler, Compilers};
+use crate::env::bytecode::Compilers;
 use crate::env::compose::{LinkMode, layout};
 use crate::env::tree::{Tree, Trees};
 use crate::store::{Shelf, Store, Sync};
@@ -38,9 +38,9 @@ impl Rebuilt {
     }
 }
 
-/// CPython writes the same bytecode in every order from 3.11 on (see [`crate::env::bytecode`]).
+/// Whether bytecode of this Python has one form (see [`crate::env::bytecode`]).
 fn is_covered(python: PythonMinor) -> bool {
-    python.minor >= 11
+    (9..=15).contains(&python.minor) && !python.freethreaded
 }
 
 impl Project<'_> {
@@ -57,11 +57,7 @@ impl Project<'_> {
         beside.prepare()?;
         let python = plan.python();
         let workers = threads::processors();
-        let compiler = Compiler {
-            python: python.program.clone(),
-            cache_tag: python.cache_tag.clone(),
-        };
-        let compilers = Compilers::new(&compiler, workers);
+        let compilers = Compilers::new(&compiler(&python), workers);
         // Nobody collects in there; the trees that are made only want to be claimed.
         let claim = beside.claim()?;
         let trees = Trees {
@@ -69,6 +65,7 @@ impl Project<'_> {
             claim: &claim,
             python: &python,
             compilers: &compilers,
+            modules: plan.modules,
             reporter: self.reporter,
             sync: Sync::Lazy,
             // What is built again was let in before.
@@ -79,7 +76,7 @@ impl Project<'_> {
         let names: Vec<&str> = identity.packages.iter().map(|(name, _)| name.as_str()).collect();
         members.extend(trees.own_trees(&names)?);
         drop(compilers);
-        let again = layout(&beside, &members, LinkMode::Symlink).map_err(crate::env::build::BuildError::from)?;
+        let again = layout(&beside, &members, LinkMode::Rule).map_err(crate::env::build::BuildError::from)?;
         let name = built
             .path
             .file_name()

@@ -168,6 +168,7 @@ impl Project<'_> {
         };
         let fits = |subject: &&Subject| match subject {
             Subject::Environment(folder) => folder == name || is_below(&scope.store.path(Shelf::Envs, folder)),
+            Subject::Bytecode(folder) => is_below(&scope.store.path(Shelf::Bytecode, folder)),
             Subject::Tree(folder) => folder == name || is_below(&scope.store.path(Shelf::Wheels, folder)),
             Subject::Wheel(digest) => scope.cache.as_ref().is_some_and(|cache| {
                 let folder = cache.wheel_folder(digest);
@@ -201,6 +202,8 @@ impl Project<'_> {
             // An environment that is gone is missed by whoever named it, a tree by the environments made of it.
             Subject::Environment(_) => !scope.listed,
             Subject::Tree(_) => !scope.listed || !damage.environments.is_empty(),
+            // Nothing needs it.
+            Subject::Bytecode(_) => false,
             Subject::Wheel(_) => true,
         };
         report.damaged = again
@@ -266,7 +269,6 @@ impl Project<'_> {
             version: found.version.to_string(),
             minor: found.python,
             cache_tag: found.cache_tag,
-            bytecode: true,
         })
     }
 

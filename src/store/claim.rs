@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::times::{Now, wall_age};
 use super::{Shelf, Store, StoreError};
-use crate::fsx::PathContext as _;
+use crate::fsx::{self, PathContext as _};
 
 /// The form of a claim's first line.
 const SCHEMA: u32 = 1;
@@ -146,7 +146,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Claims::default()),
             entries => entries.at("list", &folder)?,
         };
-        let shared = may_be_shared(&folder);
+        let shared = fsx::may_be_shared(&folder);
         let now = Now::read();
         let mut claims = Claims::default();
         for entry in entries {
@@ -207,34 +207,6 @@ fn parse(text: &str) -> (Option<Head>, Vec<(Shelf, String)>) {
     (head, named.collect())
 }
 
-/// Whether other machines may have this file system mounted: whatever is not known to be this machine's own.
-fn may_be_shared(folder: &Path) -> bool {
-    // ext, XFS, btrfs, tmpfs, ramfs, ZFS, overlay, F2FS, bcachefs.
-    #[cfg(target_os = "linux")]
-    const LOCAL: [u32; 9] = [
-        0xef53,
-        0x5846_5342,
-        0x9123_683e,
-        0x0102_1994,
-        0x8584_58f6,
-        0x2fc1_2fc1,
-        0x794c_7630,
-        0xf2f5_2010,
-        0xca45_1a4e,
-    ];
-    #[cfg(target_os = "linux")]
-    {
-        // The kernel's magic numbers have 32 bits, whatever the type of the field.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
-        rustix::fs::statfs(folder).map_or(true, |stat| !LOCAL.contains(&(stat.f_type as u32)))
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = folder;
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,7 +252,7 @@ mod tests {
             std::fs::write(store.root().join("claims").join(name), text).expect("written");
         }
         std::fs::write(store.root().join("claims/3-c"), "garbage").expect("written");
-        if may_be_shared(store.root()) {
+        if fsx::may_be_shared(store.root()) {
             return;
         }
         let claims = store.claims().expect("readable");

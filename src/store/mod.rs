@@ -3,6 +3,7 @@
 //! ```text
 //! VERSION            "1\n"
 //! wheels/<name>/     wheel trees: root/, manifest.json, facts.json
+//! bytecode/<name>/   bytecode of wheel trees: root/, manifest.json
 //! envs/<name>/       environments
 //! roots/             one file a project that uses the store; pins, out-links (see [`roots`])
 //! leases/<env name>  files that running processes hold a shared flock on
@@ -42,8 +43,9 @@ pub use record::{CommitRecord, Trust};
 pub use staging::Staging;
 
 /// The folders of a store.
-const FOLDERS: [&str; 11] = [
+const FOLDERS: [&str; 12] = [
     "wheels",
+    "bytecode",
     "envs",
     "roots",
     "roots/pins",
@@ -114,19 +116,22 @@ pub enum StoreError {
 pub enum Shelf {
     /// `wheels/`: wheel trees.
     Wheels,
+    /// `bytecode/`: bytecode of wheel trees.
+    Bytecode,
     /// `envs/`: environments.
     Envs,
 }
 
 impl Shelf {
-    /// Both shelves.
-    pub const ALL: [Self; 2] = [Self::Wheels, Self::Envs];
+    /// All shelves.
+    pub const ALL: [Self; 3] = [Self::Wheels, Self::Bytecode, Self::Envs];
 
     /// The folder's name in the store.
     #[must_use]
     pub const fn folder(self) -> &'static str {
         match self {
             Self::Wheels => "wheels",
+            Self::Bytecode => "bytecode",
             Self::Envs => "envs",
         }
     }
@@ -217,6 +222,14 @@ impl Store {
         let path = self.root.join("guards").join(name);
         Guard::exclusive(&path, || reporter.event(Event::Waiting { what: name }))
             .map_err(|source| StoreError::Guard { path, source })
+    }
+
+    /// The name of the guard of an object. Bytecode may have the name of its tree.
+    pub(crate) fn guard_name(shelf: Shelf, name: &str) -> String {
+        match shelf {
+            Shelf::Bytecode => format!("{}-{name}", shelf.folder()),
+            Shelf::Wheels | Shelf::Envs => name.to_owned(),
+        }
     }
 
     pub(crate) fn gate_path(&self) -> PathBuf {

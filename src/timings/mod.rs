@@ -113,7 +113,7 @@ impl<'a> Recorder<'a> {
             Event::UnpackStarted { .. } => work.begin(Phase::Unpack, now),
             Event::CompileStarted { .. } => work.begin(Phase::Compile, now),
             Event::ComposeStarted => work.begin(Phase::Compose, now),
-            Event::Unpacked { .. } | Event::Composed => work.end(now),
+            Event::Unpacked { .. } | Event::Compiled { .. } | Event::Composed => work.end(now),
             _ => {}
         }
     }
@@ -136,7 +136,8 @@ fn file_of<'e>(event: &Event<'e>) -> Option<&'e str> {
         | Event::FetchFinished { file }
         | Event::UnpackStarted { file }
         | Event::CompileStarted { file }
-        | Event::Unpacked { file } => Some(file),
+        | Event::Unpacked { file }
+        | Event::Compiled { file } => Some(file),
         Event::ComposeStarted | Event::Composed => Some(ENVIRONMENT),
         Event::Resolving { .. }
         | Event::FetchPlanned { .. }
@@ -183,8 +184,9 @@ mod tests {
             ),
             (3, Event::FetchFinished { file: "a.whl" }),
             (4, Event::UnpackStarted { file: "a.whl" }),
+            (5, Event::Unpacked { file: "a.whl" }),
             (5, Event::CompileStarted { file: "a.whl" }),
-            (6, Event::Unpacked { file: "a.whl" }),
+            (6, Event::Compiled { file: "a.whl" }),
             (7, Event::ComposeStarted),
         ];
         for (time, event) in &events {

@@ -4,7 +4,7 @@ use super::inspect::{Entries, Expected, look};
 use super::{Depth, Examined, Kind, Subject, Verifier, VerifyError};
 use crate::digest::{FileDigest, WheelDigest};
 use crate::env::build::{Composition, binding_links, config_text};
-use crate::env::compose::{LinkMode, Place, layout};
+use crate::env::compose::{LinkMode, Place, layout, link_into};
 use crate::env::runtime;
 use crate::env::state::{self, EnvironmentState};
 use crate::env::tree::Tree;
@@ -73,9 +73,9 @@ fn guess(store: &Store, name: &str) -> Result<Option<Composition>, VerifyError> 
     }
     let right = choices
         .into_iter()
-        .find(|trees| layout(store, trees, LinkMode::Symlink).is_ok_and(|layout| layout.digest == state.tree_digest));
+        .find(|trees| layout(store, trees, LinkMode::Rule).is_ok_and(|layout| layout.digest == state.tree_digest));
     Ok(right.map(|trees| {
-        let linked = layout(store, &trees, LinkMode::Symlink).is_ok_and(|layout| {
+        let linked = layout(store, &trees, LinkMode::Rule).is_ok_and(|layout| {
             layout
                 .places
                 .iter()
@@ -83,7 +83,8 @@ fn guess(store: &Store, name: &str) -> Result<Option<Composition>, VerifyError> 
         });
         Composition {
             trees: trees.into_iter().map(|tree| tree.name).collect(),
-            link_mode: if linked { LinkMode::Symlink } else { LinkMode::Hardlink },
+            link_mode: if linked { LinkMode::Rule } else { LinkMode::Hardlink },
+            bytecode_here: Vec::new(),
             state,
         }
     }))
@@ -94,7 +95,13 @@ pub(super) fn trees(store: &Store, composition: &Composition) -> Option<Vec<Tree
     composition
         .trees
         .iter()
-        .map(|name| Tree::open(&home(store, composition, name), name).ok())
+        .map(|name| {
+            let mut tree = Tree::open(&home(store, composition, name), name).ok()?;
+            if composition.bytecode_here.contains(name) {
+                tree.take_bytecode_from(store);
+            }
+            Some(tree)
+        })
         .collect()
 }
 
@@ -114,6 +121,7 @@ fn own_entries(state: &EnvironmentState) -> Entries {
         size: text.len() as u64,
         digest: FileDigest::of(text),
         executable: false,
+        or_link: None,
     };
     let mut entries = Entries::new();
     entries.insert(state::FILE_NAME.to_owned(), text(&state.to_bytes()));
@@ -164,11 +172,17 @@ impl Verifier<'_> {
             let expected = match place {
                 Place::Folder => Expected::Folder,
                 Place::Link(target) => Expected::Link(target),
-                Place::File { fact, .. } => Expected::File {
-                    size: fact.size,
-                    digest: fact.digest,
-                    executable: fact.executable,
-                },
+                Place::Bytecode { .. } => Expected::Bytecode,
+                Place::File { tree, fact } => {
+                    // A link to the tree's file is as good: hard links may have been refused or too dear.
+                    let link = link_into(self.store, &trees[tree], &path);
+                    Expected::File {
+                        size: fact.size,
+                        digest: fact.digest,
+                        executable: fact.executable,
+                        or_link: Some(link),
+                    }
+                }
             };
             entries.insert(path, expected);
         }

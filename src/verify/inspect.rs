@@ -25,11 +25,14 @@ pub(super) enum Expected {
     Link(PathBuf),
     /// A file of 0444, whose content is judged elsewhere.
     Document,
-    /// A file.
+    /// A copy of bytecode, of 0444. It may be missing, and nothing tells what should be in it.
+    Bytecode,
+    /// A file, or a symlink with a target at which it is judged.
     File {
         size: u64,
         digest: FileDigest,
         executable: bool,
+        or_link: Option<PathBuf>,
     },
 }
 
@@ -73,7 +76,8 @@ pub(super) fn look(subject: usize, root: &Path, entries: &Entries, depth: Depth)
     looker.folder("", root);
     let Looker { mut seen, reached, .. } = looker;
     let mut gone: Option<String> = None;
-    for path in entries.keys().filter(|path| !reached.contains(path.as_str())) {
+    let wanted = entries.iter().filter(|(_, expected)| **expected != Expected::Bytecode);
+    for (path, _) in wanted.filter(|(path, _)| !reached.contains(path.as_str())) {
         // What was in a folder that is gone, or no folder any more, is not told again.
         let told = |above: &String| {
             path.strip_prefix(above.as_str())
@@ -143,12 +147,15 @@ impl Looker<'_> {
                 }
                 self.folder(inside, path);
             }
+            Expected::File {
+                or_link: Some(target), ..
+            } if std::fs::read_link(path).is_ok_and(|found| found == *target) => {}
             Expected::Link(target) if meta.is_symlink() => {
                 if !std::fs::read_link(path).is_ok_and(|found| found == *target) {
                     self.tell(inside, Kind::Link);
                 }
             }
-            Expected::Document if meta.is_file() => {
+            Expected::Document | Expected::Bytecode if meta.is_file() => {
                 if mode != 0o444 {
                     self.tell(inside, Kind::Mode);
                 }
@@ -157,6 +164,7 @@ impl Looker<'_> {
                 size,
                 digest,
                 executable,
+                ..
             } if meta.is_file() => {
                 self.seen.files += 1;
                 self.seen.bytes += meta.len();

@@ -13,10 +13,12 @@ use super::{Damage, Depth, Kind, Subject, Verifier, VerifyError};
 use crate::digest::WheelDigest;
 use crate::env::Python;
 use crate::env::build::{BuildError, recompose};
-use crate::env::tree::TreeError;
+use crate::env::bytecode::{BytecodeManifest, Compiler, Compilers, Modules, bytecode_name};
+use crate::env::tree::{Tree, TreeError, Trees, python_of};
 use crate::fsx::{PathContext as _, PathError};
-use crate::store::{Shelf, StoreError};
+use crate::store::{Shelf, Store, StoreError, Sync};
 use crate::target::PythonMinor;
+use crate::threads;
 
 /// A wheel that nothing on this machine has intact.
 #[derive(Debug, Clone)]
@@ -60,6 +62,9 @@ pub enum MendError {
     /// A tree of an environment is not there.
     #[error("one of its wheel trees is damaged or missing")]
     Trees,
+    /// A tree of an earlier form.
+    #[error("an earlier flambeau made it in another form; `flambeau build` makes its environments anew, without it")]
+    Earlier,
     /// No interpreter can compile the bytecode.
     #[error("no Python {0} of this machine can compile its bytecode")]
     NoPython(String),
@@ -89,8 +94,8 @@ pub struct Mended {
 }
 
 impl Mender<'_> {
-    /// Mends everything that is damaged: wheels first, for trees are made from them, then trees, then the environments
-    /// that had the damaged files.
+    /// Mends everything that is damaged: wheels first, for trees are made from them, then trees, their bytecode, and the
+    /// environments that had the damaged files.
     pub fn mend(&self, damaged: &[Damage]) -> Result<Mended, MendError> {
         let mut mended = Mended::default();
         let subjects: BTreeSet<&Subject> = damaged.iter().map(|damage| &damage.subject).collect();
@@ -101,7 +106,7 @@ impl Mender<'_> {
                 .filter(|damage| damage.subject == *wanted)
                 .collect::<Vec<_>>()
         };
-        // Environments sort before trees and trees before wheels.
+        // Environments sort before bytecode, that before trees, and trees before wheels.
         let order = subjects
             .iter()
             .rev()
@@ -110,6 +115,7 @@ impl Mender<'_> {
             let result = match subject {
                 Subject::Wheel(digest) => self.mend_wheel(digest, &of(subject)),
                 Subject::Tree(name) => self.mend_tree(name),
+                Subject::Bytecode(name) => self.mend_bytecode(name),
                 Subject::Environment(_) => Ok(()),
             };
             mended.note((*subject).clone(), result);
@@ -144,9 +150,10 @@ impl Mender<'_> {
                             .cloned(),
                     );
                 }
-                Subject::Wheel(_) => {}
+                // Environments only lead into it.
+                Subject::Bytecode(_) | Subject::Wheel(_) => {}
             }
-            if !matches!(damage.subject, Subject::Wheel(_)) {
+            if matches!(damage.subject, Subject::Environment(_) | Subject::Tree(_)) {
                 // Other environments that share the inode, told by the finding of one of them.
                 names.extend(
                     damage
@@ -190,6 +197,52 @@ impl Mender<'_> {
         Ok(())
     }
 
+    /// Compiles the modules of a tree again and exchanges the object. One whose tree is gone is of no use.
+    fn mend_bytecode(&self, name: &str) -> Result<(), MendError> {
+        let store = self.verifier.store;
+        let _guard = store.guard(&Store::guard_name(Shelf::Bytecode, name), self.verifier.reporter)?;
+        let damaged = self.again(&Subject::Bytecode(name.to_owned()))?;
+        store.close_top(Shelf::Bytecode, name);
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        let folder = store.path(Shelf::Bytecode, name);
+        let manifest = BytecodeManifest::read(&folder).ok();
+        let names = store.names(Shelf::Wheels)?;
+        let tree = names.iter().find(|tree| bytecode_name(tree) == name && *tree != name);
+        let Some(tree) = tree.map(|tree| Tree::open(store, tree)).transpose()? else {
+            if !store.has(Shelf::Bytecode, name) {
+                return Err(MendError::Unknown);
+            }
+            store.discard(Shelf::Bytecode, name)?;
+            return Ok(());
+        };
+        let (minor, _) = python_of(&tree.name).ok_or(MendError::Unknown)?;
+        let python = (self.python)(minor).ok_or_else(|| MendError::NoPython(minor.version()))?;
+        let compiler = Compiler {
+            python: python.program.clone(),
+            cache_tag: python.cache_tag.clone(),
+        };
+        let compilers = Compilers::new(&compiler, threads::processors());
+        let claim = store.claim()?;
+        claim.hold(Shelf::Bytecode, name)?;
+        let trees = Trees {
+            store,
+            claim: &claim,
+            python: &python,
+            compilers: &compilers,
+            modules: Modules::Imported,
+            reporter: self.verifier.reporter,
+            sync: Sync::Lazy,
+            allow_unrecorded: true,
+        };
+        // As much as was there, where that can be told.
+        let all = manifest.is_some_and(|manifest| manifest.left_out.is_empty());
+        let staging = trees.stage_bytecode(&tree, if all { Modules::All } else { Modules::Imported })?;
+        store.publish(staging, Shelf::Bytecode, name, Sync::Lazy)?;
+        Ok(())
+    }
+
     fn mend_wheel(&self, digest: &WheelDigest, damaged: &[&Damage]) -> Result<(), MendError> {
         use std::os::unix::fs::PermissionsExt as _;
         for damage in damaged {
@@ -214,10 +267,10 @@ impl Mender<'_> {
         Ok(())
     }
 
-    /// What is wrong with a tree now, under its guard: another process may have mended it meanwhile.
-    pub(super) fn again(&self, name: &str) -> Result<Vec<Damage>, MendError> {
-        let subject = Subject::Tree(name.to_owned());
-        Ok(self.verifier.verify(&[subject], Depth::Full)?.damaged)
+    /// What is wrong with an object now, under its guard: another process may have mended it meanwhile.
+    pub(super) fn again(&self, subject: &Subject) -> Result<Vec<Damage>, MendError> {
+        let subjects = std::slice::from_ref(subject);
+        Ok(self.verifier.verify(subjects, Depth::Full)?.damaged)
     }
 }
 

@@ -7,22 +7,21 @@ use std::path::{Path, PathBuf};
 use super::mend::{Lost, MendError, Mender};
 use super::sharing::for_python;
 use super::tree::contradiction;
-use super::{Damage, Kind};
+use super::{Damage, Kind, Subject};
 use crate::checkpoint;
 use crate::digest::{FileDigest, WheelDigest, hash_reader};
-use crate::env::Python;
-use crate::env::bytecode::{Compiler, Compilers};
+use crate::env::bytecode::{Compiler, Compilers, Modules};
 use crate::env::runtime::own_identity;
-use crate::env::tree::{Identity, Tree, TreeError, Trees, WheelId, document, is_top_level_record, python_of};
+use crate::env::tree::{Identity, Tree, Trees, WheelId, document, is_top_level_record, python_of, refused};
+use crate::env::{FORM, Python};
 use crate::fsx::{self, PathContext as _, PathError};
 use crate::pep::WheelFilename;
 use crate::relpath::RelPath;
 use crate::store::{Shelf, Staging, Sync};
-use crate::threads;
 use crate::wheel::layout::Layout;
 use crate::wheel::manifest::{FileRow, Manifest};
 use crate::wheel::source::WheelFile;
-use crate::wheel::unpack::{Unpacked, sources};
+use crate::wheel::unpack::Unpacked;
 
 /// A wheel file whose bytes have the right digest.
 struct Source {
@@ -68,26 +67,28 @@ impl Mender<'_> {
     pub(super) fn mend_tree(&self, name: &str) -> Result<(), MendError> {
         let store = self.verifier.store;
         let _guard = store.guard(name, self.verifier.reporter)?;
-        let damaged = self.again(name)?;
+        let damaged = self.again(&Subject::Tree(name.to_owned()))?;
         store.close_top(Shelf::Wheels, name);
         if damaged.is_empty() {
             return Ok(());
         }
-        let (minor, cache_tag, bytecode) = python_of(name).ok_or(MendError::Unknown)?;
-        let found = (self.python)(minor);
-        let none = Python {
+        // What an earlier form wrote into a tree is not written any more.
+        if !name.ends_with(&format!(".{FORM}")) {
+            return Err(MendError::Earlier);
+        }
+        let (minor, cache_tag) = python_of(name).ok_or(MendError::Unknown)?;
+        let python = (self.python)(minor).unwrap_or_else(|| Python {
             program: PathBuf::new(),
             version: minor.version(),
             minor,
             cache_tag,
-            bytecode,
-        };
-        let python = found.clone().map_or(none, |python| Python { bytecode, ..python });
+        });
+        // Nothing is compiled here; bytecode is an object of its own.
         let compiler = Compiler {
             python: python.program.clone(),
             cache_tag: python.cache_tag.clone(),
         };
-        let compilers = Compilers::new(&compiler, threads::processors());
+        let compilers = Compilers::new(&compiler, 1);
         let claim = store.claim()?;
         claim.hold(Shelf::Wheels, name)?;
         let trees = Trees {
@@ -95,14 +96,14 @@ impl Mender<'_> {
             claim: &claim,
             python: &python,
             compilers: &compilers,
+            modules: Modules::None,
             reporter: self.verifier.reporter,
             sync: Sync::Lazy,
             // What is mended was let in before.
             allow_unrecorded: true,
         };
         let staging = match self.trusted(name, &damaged) {
-            Some((tree, manifest)) => self.file_by_file(&trees, &tree, manifest, &damaged, found.is_some())?,
-            None if found.is_none() => return Err(MendError::NoPython(minor.version())),
+            Some((tree, manifest)) => self.file_by_file(&trees, &tree, manifest, &damaged)?,
             None => self.whole(&trees, name)?,
         };
         checkpoint::reach("mend.staged");
@@ -143,10 +144,11 @@ impl Mender<'_> {
                 .ok_or_else(|| MendError::NoCopy(name.to_owned()))?;
             let (staging, unpacked) = trees.unpack(&source.id(), source.open()?, None)?;
             let identity = Identity::of(&source.id(), &unpacked);
-            let files = trees.complete(&source.id(), &staging, unpacked)?;
+            let files = unpacked.finish(&staging.path().join("root"));
+            let files = files.map_err(|error| refused(&source.file, error))?;
             (staging, files, identity)
         };
-        document(&staging, files, identity, trees.python.version.clone())?;
+        document(&staging, files, identity, trees.python.cache_tag.clone())?;
         Ok(staging)
     }
 
@@ -195,7 +197,6 @@ impl Mender<'_> {
         tree: &Tree,
         manifest: Manifest,
         damaged: &[Damage],
-        can_compile: bool,
     ) -> Result<Staging, MendError> {
         let store = self.verifier.store;
         let old = store.path(Shelf::Wheels, &tree.name).join("root");
@@ -245,26 +246,19 @@ impl Mender<'_> {
         };
         job.write_own(&manifest)?;
         job.take_runtime()?;
-        if job.lacks_members()
+        if !job.lacking.is_empty()
             && let Some(source) = self.source(&lost, false)?
         {
             job.take_wheel(&source)?;
         }
         self.take_copies(&mut job)?;
-        if job.lacks_members()
+        if !job.lacking.is_empty()
             && let Some(source) = self.source(&lost, true)?
         {
             job.take_wheel(&source)?;
         }
-        let compiled = if can_compile { job.compile()? } else { BTreeMap::new() };
         if let Some(path) = job.lacking.keys().next() {
             return Err(MendError::NoCopy(path.to_string()));
-        }
-        let mut files = manifest.files;
-        for row in &mut files {
-            if let Some(compiled) = compiled.get(&row.path) {
-                row.clone_from(compiled);
-            }
         }
         let facts = &tree.facts;
         let identity = Identity {
@@ -274,12 +268,9 @@ impl Mender<'_> {
             wheel: facts.wheel,
             unrecorded: facts.unrecorded.clone(),
         };
-        let compiled_by = if compiled.is_empty() {
-            facts.compiled_by.clone()
-        } else {
-            trees.python.version.clone()
-        };
-        document(&job.staging, files, identity, compiled_by)?;
+        let cache_tag = facts.cache_tag.clone();
+        let cache_tag = cache_tag.unwrap_or_else(|| trees.python.cache_tag.clone());
+        document(&job.staging, manifest.files, identity, cache_tag)?;
         Ok(job.staging)
     }
 
@@ -293,7 +284,7 @@ impl Mender<'_> {
         let prefix = format!("{}-", job.name.split('-').next().unwrap_or_default());
         for name in store.names(Shelf::Wheels)? {
             if name.starts_with(&prefix) && name != job.name {
-                let lib_folder = python_of(&name).map(|(python, _, _)| python.lib_folder());
+                let lib_folder = python_of(&name).map(|(python, _)| python.lib_folder());
                 places.push((store.path(Shelf::Wheels, &name).join("root"), lib_folder));
             }
         }
@@ -322,11 +313,6 @@ impl Job<'_> {
         self.staging.path().join("root")
     }
 
-    /// Whether a file is lacking that only a wheel or a copy can give.
-    fn lacks_members(&self) -> bool {
-        self.lacking.values().any(|row| !row.is_bytecode())
-    }
-
     /// RECORD, which follows from the manifest.
     fn write_own(&mut self, manifest: &Manifest) -> Result<(), MendError> {
         let record = self
@@ -340,18 +326,11 @@ impl Job<'_> {
             .rsplit_once('/')
             .and_then(|(folder, _)| RelPath::new(folder).ok());
         let Some(dist_info) = dist_info else { return Ok(()) };
-        let (bytecode, rest): (Vec<FileRow>, Vec<FileRow>) = manifest
-            .files
-            .iter()
-            .filter(|row| row.path != record)
-            .cloned()
-            .partition(FileRow::is_bytecode);
-        let unpacked = Unpacked::new(rest, dist_info, Layout::new(self.trees.python.minor));
-        let refused = |source| TreeError::Refused {
-            file: self.name.to_owned(),
-            source: Box::new(source),
-        };
-        unpacked.finish(&self.root(), bytecode).map_err(refused)?;
+        let rest = manifest.files.iter().filter(|row| row.path != record);
+        let unpacked = Unpacked::new(rest.cloned().collect(), dist_info, Layout::new(self.trees.python.minor));
+        unpacked
+            .finish(&self.root())
+            .map_err(|error| refused(self.name, error))?;
         self.settle(&record)
     }
 
@@ -392,46 +371,5 @@ impl Job<'_> {
         let wanted = |path: &RelPath| self.lacking.contains_key(path);
         let (scratch, _) = self.trees.unpack(&source.id(), source.open()?, Some(&wanted))?;
         self.take_from(&scratch)
-    }
-
-    /// Compiles bytecode that is lacking. On Pythons whose bytecode is not reproducible it may differ from what was
-    /// there; then the manifest says so.
-    fn compile(&mut self) -> Result<BTreeMap<RelPath, FileRow>, MendError> {
-        let lacking: BTreeMap<RelPath, FileRow> = std::mem::take(&mut self.lacking);
-        let (bytecode, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            lacking.into_iter().partition(|(_, row)| row.is_bytecode());
-        self.lacking = rest;
-        let source_of = |path: &RelPath| {
-            let (folder, file) = path.as_str().split_once("/__pycache__/")?;
-            Some(format!("{folder}/{}.py", file.split('.').next()?))
-        };
-        let wanted: Vec<FileRow> = bytecode
-            .values()
-            .filter_map(|row| RelPath::new(&source_of(&row.path)?).ok())
-            .map(|path| FileRow {
-                path,
-                size: 0,
-                digest: FileDigest::of(b""),
-                executable: false,
-                native: false,
-            })
-            .collect();
-        let root = self.root();
-        let sources = sources(&wanted, Layout::new(self.trees.python.minor));
-        let compiled = self.trees.compilers.compile(&root, sources);
-        let compiled = compiled.map_err(|source| TreeError::Bytecode {
-            file: self.name.to_owned(),
-            source,
-        })?;
-        let mut changed = BTreeMap::new();
-        for row in compiled.files {
-            changed.insert(row.path.clone(), row);
-        }
-        for (path, row) in bytecode {
-            if !changed.contains_key(&path) {
-                self.lacking.insert(path, row);
-            }
-        }
-        Ok(changed)
     }
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::digest::WheelDigest;
+use crate::env::bytecode::bytecode_name;
 use crate::fsx::PathError;
 use crate::progress::Reporter;
 use crate::store::{Shelf, Store, StoreError, Trust};
@@ -97,8 +98,10 @@ impl Kind {
 /// Something that can be verified.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// An environment, by the name of its folder. Its trees are verified with it.
+    /// An environment, by the name of its folder. Its trees and their bytecode are verified with it.
     Environment(String),
+    /// The bytecode of a wheel tree, by the name of its folder.
+    Bytecode(String),
     /// A wheel tree, by the name of its folder.
     Tree(String),
     /// Everything that the cache holds under one wheel's digest.
@@ -108,7 +111,7 @@ pub enum Subject {
 impl Subject {
     fn owner(&self) -> String {
         match self {
-            Self::Environment(name) | Self::Tree(name) => name.clone(),
+            Self::Environment(name) | Self::Bytecode(name) | Self::Tree(name) => name.clone(),
             Self::Wheel(digest) => digest.to_string(),
         }
     }
@@ -116,6 +119,7 @@ impl Subject {
     fn shelved(&self) -> Option<(Shelf, &str)> {
         match self {
             Self::Environment(name) => Some((Shelf::Envs, name)),
+            Self::Bytecode(name) => Some((Shelf::Bytecode, name)),
             Self::Tree(name) => Some((Shelf::Wheels, name)),
             Self::Wheel(_) => None,
         }
@@ -153,6 +157,8 @@ pub struct Report {
     pub environments: usize,
     /// How many wheel trees.
     pub trees: usize,
+    /// Of how many wheel trees the bytecode.
+    pub bytecode: usize,
     /// How many cached wheels.
     pub wheels: usize,
     /// How many files.
@@ -218,7 +224,8 @@ impl Verifier<'_> {
     pub fn everything(&self) -> Result<Vec<Subject>, VerifyError> {
         let environments = self.store.names(Shelf::Envs)?.into_iter().map(Subject::Environment);
         let trees = self.store.names(Shelf::Wheels)?.into_iter().map(Subject::Tree);
-        let mut all: Vec<Subject> = environments.chain(trees).collect();
+        let bytecode = self.store.names(Shelf::Bytecode)?.into_iter().map(Subject::Bytecode);
+        let mut all: Vec<Subject> = environments.chain(trees).chain(bytecode).collect();
         if let Some(cache) = self.cache {
             all.extend(cache.wheel_digests()?.into_iter().map(Subject::Wheel));
         }
@@ -244,6 +251,7 @@ impl Verifier<'_> {
         let numbered = subjects.iter().enumerate().collect();
         let examined: Vec<Examined> = threads::map(numbered, |(number, subject)| match subject {
             Subject::Environment(name) => self.environment(number, name, depths[number]),
+            Subject::Bytecode(name) => self.bytecode(number, name, depths[number]),
             Subject::Tree(name) => self.tree(number, name, depths[number]),
             Subject::Wheel(digest) => self.wheel(number, digest, depths[number]),
         });
@@ -251,6 +259,7 @@ impl Verifier<'_> {
         for subject in &subjects {
             match subject {
                 Subject::Environment(_) => report.environments += 1,
+                Subject::Bytecode(_) => report.bytecode += 1,
                 Subject::Tree(_) => report.trees += 1,
                 Subject::Wheel(_) => report.wheels += 1,
             }
@@ -309,7 +318,14 @@ impl Verifier<'_> {
             if let Subject::Environment(name) = subject
                 && let Some(composition) = composition(self.store, name)?
             {
-                all.extend(composition.trees.into_iter().map(Subject::Tree));
+                for tree in composition.trees {
+                    // It need not be there.
+                    let bytecode = bytecode_name(&tree);
+                    if bytecode != tree && self.store.has(Shelf::Bytecode, bytecode) {
+                        all.insert(Subject::Bytecode(bytecode.to_owned()));
+                    }
+                    all.insert(Subject::Tree(tree));
+                }
             }
         }
         Ok(all.into_iter().collect())
@@ -330,6 +346,7 @@ impl Verifier<'_> {
     fn folder(&self, subject: &Subject) -> PathBuf {
         match subject {
             Subject::Environment(name) => self.store.path(Shelf::Envs, name),
+            Subject::Bytecode(name) => self.store.path(Shelf::Bytecode, name),
             Subject::Tree(name) => self.store.path(Shelf::Wheels, name),
             Subject::Wheel(digest) => self.cache.map(|cache| cache.wheel_folder(digest)).unwrap_or_default(),
         }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::digest::FileDigest;
+use crate::env::bytecode::{BytecodeManifest, bytecode_name};
 use crate::env::tree::Tree;
-use crate::store::Store;
+use crate::store::{Shelf, Store};
 use crate::wheel::manifest::FileRow;
 
 /// A file in which two builds differ.
@@ -50,7 +51,9 @@ fn rows(store: &Store, trees: &[String]) -> BTreeMap<String, (String, FileRow)> 
         let (Ok(tree), Ok(manifest)) = (Tree::open(store, name), Tree::manifest_of(store, name)) else {
             continue;
         };
-        for row in manifest.files {
+        let bytecode = store.path(Shelf::Bytecode, bytecode_name(name));
+        let bytecode = BytecodeManifest::read(&bytecode).map_or(Vec::new(), |manifest| manifest.files);
+        for row in manifest.files.into_iter().chain(bytecode) {
             let package = format!("{}=={}", tree.facts.name, tree.facts.version);
             rows.insert(row.path.to_string(), (package, row));
         }

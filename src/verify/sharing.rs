@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::{Damage, Subject, Verifier, VerifyError, composition};
+use crate::env::bytecode::bytecode_name;
 use crate::env::tree::Tree;
 use crate::store::Shelf;
 
@@ -27,9 +28,10 @@ struct Neighbour {
     trees: Vec<String>,
 }
 
-/// Device and inode of what stands at a path, links above it followed.
+/// Device and inode of what stands at a path, or of what a link there leads to.
 fn inode(path: &Path) -> Option<(u64, u64)> {
-    std::fs::symlink_metadata(path)
+    std::fs::metadata(path)
+        .or_else(|_| std::fs::symlink_metadata(path))
         .ok()
         .map(|meta| (meta.dev(), meta.ino()))
 }
@@ -62,10 +64,17 @@ impl Verifier<'_> {
                     names.insert(name.clone());
                     self.sharers(&damage.inside, inode(&damage.path), None, &neighbours, &mut names);
                 }
+                Subject::Bytecode(name) => {
+                    let made_of = |tree: &&String| bytecode_name(tree) == name && *tree != name;
+                    for neighbour in &neighbours {
+                        if let Some(tree) = neighbour.trees.iter().find(made_of) {
+                            names.insert(neighbour.name.clone());
+                            damage.package = self.package_of(tree);
+                        }
+                    }
+                }
                 Subject::Tree(name) => {
-                    damage.package = Tree::open(self.store, name)
-                        .ok()
-                        .map(|tree| format!("{}=={}", tree.facts.name, tree.facts.version));
+                    damage.package = self.package_of(name);
                     match damage.inside.strip_prefix("root/") {
                         Some(inside) => {
                             self.sharers(inside, inode(&damage.path), Some(name), &neighbours, &mut names);
@@ -83,6 +92,12 @@ impl Verifier<'_> {
             damage.environments = names.into_iter().collect();
         }
         Ok(())
+    }
+
+    /// `torch==2.7.0+cu118`, of a tree.
+    fn package_of(&self, tree: &str) -> Option<String> {
+        let tree = Tree::open(self.store, tree).ok()?;
+        Some(format!("{}=={}", tree.facts.name, tree.facts.version))
     }
 
     /// The environments in which `inside` is this very inode; where there is none any more, those made of `tree` that

@@ -6,19 +6,18 @@ use std::path::Path;
 use super::inspect::{Entries, Expected, look};
 use super::{Depth, Examined, Kind, Subject, Verifier};
 use crate::digest::FileDigest;
-use crate::env::tree::{Tree, is_top_level_record, python_of};
+use crate::env::bytecode::{BytecodeManifest, bytecode_name};
+use crate::env::tree::{Tree, is_top_level_record};
 use crate::store::{Shelf, Store};
-use crate::wheel::manifest::{Manifest, is_bytecode_path};
+use crate::wheel::manifest::{FileRow, Manifest, is_bytecode_path};
 use crate::wheel::record;
 
-/// What is below a tree's folder according to its manifest.
-pub(super) fn entries(manifest: &Manifest) -> Entries {
-    let mut entries = Entries::from([
-        ("root".to_owned(), Expected::Folder),
-        ("manifest.json".to_owned(), Expected::Document),
-        ("facts.json".to_owned(), Expected::Document),
-    ]);
-    for row in &manifest.files {
+/// What is below the folder of a tree, or of its bytecode, according to the manifest.
+fn entries(documents: &[&str], files: &[FileRow]) -> Entries {
+    let documents = documents.iter().map(|name| ((*name).to_owned(), Expected::Document));
+    let mut entries: Entries = documents.collect();
+    entries.insert("root".to_owned(), Expected::Folder);
+    for row in files {
         let path = format!("root/{}", row.path.as_str());
         for (at, _) in path.match_indices('/') {
             if !entries.contains_key(&path[..at]) {
@@ -29,6 +28,7 @@ pub(super) fn entries(manifest: &Manifest) -> Entries {
             size: row.size,
             digest: row.digest,
             executable: row.executable,
+            or_link: None,
         };
         entries.insert(path, expected);
     }
@@ -42,19 +42,17 @@ pub(super) fn contradiction(store: &Store, tree: &Tree, manifest: &Manifest) -> 
     let agrees = tree.facts.root.is_folded_of(&manifest.files);
     let digest_in_name = tree.name.starts_with(&format!("{}-", tree.facts.wheel.short()));
     if agrees && digest_in_name {
-        return (recorded(&tree.name, &root, manifest) == Some(false)).then_some("manifest.json");
+        return (recorded(&root, manifest) == Some(false)).then_some("manifest.json");
     }
-    Some(
-        if digest_in_name && recorded(&tree.name, &root, manifest) == Some(false) {
-            "manifest.json"
-        } else {
-            "facts.json"
-        },
-    )
+    Some(if digest_in_name && recorded(&root, manifest) == Some(false) {
+        "manifest.json"
+    } else {
+        "facts.json"
+    })
 }
 
 /// Whether the manifest agrees with RECORD; none where there is no RECORD that could be read (its own row tells).
-fn recorded(tree: &str, root: &Path, manifest: &Manifest) -> Option<bool> {
+fn recorded(root: &Path, manifest: &Manifest) -> Option<bool> {
     let row = manifest
         .files
         .iter()
@@ -70,11 +68,10 @@ fn recorded(tree: &str, root: &Path, manifest: &Manifest) -> Option<bool> {
         .iter()
         .map(|row| (row.path.as_str(), (row.digest, row.size)))
         .collect();
-    // RECORD names bytecode that was left out too.
-    let plain = python_of(tree).is_some_and(|(.., bytecode)| !bytecode);
+    // In an earlier form RECORD names bytecode, also where that was left out.
     let agrees = rows.iter().all(|(path, content)| match files.get(path.as_str()) {
         Some(file) => content.is_none_or(|it| it == *file),
-        None => plain && content.is_none() && is_bytecode_path(path),
+        None => content.is_none() && is_bytecode_path(path),
     });
     Some(
         agrees
@@ -85,7 +82,42 @@ fn recorded(tree: &str, root: &Path, manifest: &Manifest) -> Option<bool> {
     )
 }
 
+/// What is wrong with a document that cannot be read.
+fn document(path: &Path) -> Kind {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if !meta.is_file() => Kind::Replaced,
+        Ok(meta) if meta.len() == 0 => Kind::Truncated,
+        Ok(_) => Kind::Changed,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Kind::Missing,
+        Err(_) => Kind::Unreadable,
+    }
+}
+
 impl Verifier<'_> {
+    /// The bytecode of a tree beside its manifest.
+    pub(super) fn bytecode(&self, number: usize, name: &str, depth: Depth) -> Examined {
+        let subject = Subject::Bytecode(name.to_owned());
+        let folder = self.store.path(Shelf::Bytecode, name);
+        let mut examined = Examined::default();
+        if let Some(kind) = self.absent(Shelf::Bytecode, name) {
+            examined.tell(&subject, &folder, "", kind);
+            return examined;
+        }
+        match BytecodeManifest::read(&folder) {
+            Ok(manifest) if bytecode_name(&manifest.tree) == name => {
+                let expected = entries(&["manifest.json"], &manifest.files);
+                examined.take(&subject, &folder, look(number, &folder, &expected, depth));
+            }
+            _ => examined.tell(
+                &subject,
+                &folder,
+                "manifest.json",
+                document(&folder.join("manifest.json")),
+            ),
+        }
+        examined
+    }
+
     pub(super) fn tree(&self, number: usize, name: &str, depth: Depth) -> Examined {
         let subject = Subject::Tree(name.to_owned());
         let folder = self.store.path(Shelf::Wheels, name);
@@ -94,13 +126,7 @@ impl Verifier<'_> {
             examined.tell(&subject, &folder, "", kind);
             return examined;
         }
-        let document = |name: &str| match std::fs::symlink_metadata(folder.join(name)) {
-            Ok(meta) if !meta.is_file() => Kind::Replaced,
-            Ok(meta) if meta.len() == 0 => Kind::Truncated,
-            Ok(_) => Kind::Changed,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Kind::Missing,
-            Err(_) => Kind::Unreadable,
-        };
+        let document = |name: &str| document(&folder.join(name));
         let tree = Tree::open(self.store, name);
         if tree.is_err() {
             examined.tell(&subject, &folder, "facts.json", document("facts.json"));
@@ -109,7 +135,8 @@ impl Verifier<'_> {
             examined.tell(&subject, &folder, "manifest.json", document("manifest.json"));
             return examined;
         };
-        let seen = look(number, &folder, &entries(&manifest), depth);
+        let expected = entries(&["manifest.json", "facts.json"], &manifest.files);
+        let seen = look(number, &folder, &expected, depth);
         examined.take(&subject, &folder, seen);
         let whole = |document: &str| !examined.damaged.iter().any(|damage| damage.inside == document);
         if let Ok(tree) = tree

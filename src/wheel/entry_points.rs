@@ -128,13 +128,14 @@ pub fn check_name(name: &str) -> Result<(), EntryPointError> {
 }
 
 /// The first lines of every script: a `/bin/sh` program that is a string to Python. It follows links to the script
-/// itself (a link to it in another folder), starts the `python` beside it, and runs no other program on the way.
+/// itself (a link to it in another folder) until it is in an environment, where it may be a link into a wheel tree;
+/// starts the `python` beside it, and runs no other program on the way.
 /// `.venv` is left unresolved, so that the process finds its project; the start-up hook resolves it once.
 pub const SCRIPT_HEAD: &str = r#"#!/bin/sh
 '''':
 s=$0
 case $s in */*) ;; *) s=./$s ;; esac
-while [ -h "$s" ]; do
+while [ -h "$s" ] && [ ! -e "${s%/*}/../pyvenv.cfg" ]; do
 t=$(readlink "$s")
 case $t in /*) s=$t ;; *) s=${s%/*}/$t ;; esac
 done
@@ -170,8 +171,8 @@ impl Script {
 /// script, or beside what a link to the script leads to. Every system with glibc 2.28 has an `env` that knows `-S`, and
 /// the line is shorter than the 127 bytes that older kernels read.
 pub const SCRIPT_LINE: &str = concat!(
-    "#!/usr/bin/env -S sh -c 'p=${0%/*};[ -h \"$0\" ]&&p=$(readlink -f \"$0\")&&p=${p%/*};",
-    "exec \"$p/python\" \"$0\" \"$@\"'\n"
+    "#!/usr/bin/env -S sh -c 'p=$0;[ -e \"${p%/*}/../pyvenv.cfg\" ]||p=$(readlink -f \"$p\");",
+    "exec \"${p%/*}/python\" \"$0\" \"$@\"'\n"
 );
 
 /// How many bytes of a script [`is_python_script`] needs.

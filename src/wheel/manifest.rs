@@ -37,7 +37,7 @@ pub struct FileRow {
 }
 
 impl FileRow {
-    /// Whether flambeau compiled it (PEP 3147 `__pycache__/*.pyc`).
+    /// Whether it is bytecode (PEP 3147 `__pycache__/*.pyc`), which only trees of an earlier form hold.
     #[must_use]
     pub fn is_bytecode(&self) -> bool {
         is_bytecode_path(self.path.as_str())
@@ -69,7 +69,7 @@ pub struct FileFact {
     /// Whether it has executable bits.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
-    /// Whether it is bytecode, which no digest covers.
+    /// Whether it is bytecode of an earlier form's tree, which no digest covers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bytecode: bool,
 }
@@ -111,8 +111,10 @@ pub struct Facts {
     pub file: String,
     /// Digest of the wheel.
     pub wheel: WheelDigest,
-    /// Full version of the Python that compiled the bytecode.
-    pub compiled_by: String,
+    /// The cache tag of the Python that the tree is laid out for (`cpython-311`). Trees of an earlier form, which hold
+    /// their bytecode themselves, have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_tag: Option<String>,
     /// Files that the wheel's RECORD does not vouch for, let in because the user allowed it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unrecorded: Vec<RelPath>,
@@ -123,7 +125,7 @@ pub struct Facts {
 /// Which folders of a tree an environment may have as one symlink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// Today's. `__pycache__`, and folders inside a package in which every file at every depth is a C or C++ header.
+    /// Today's. Folders inside a package in which every file at every depth is a C or C++ header.
     /// Everything else is real: coverage and debuggers compare the real paths of modules with site-packages,
     /// `os.walk` and `rglob` do not follow links, and servers of static files answer 404 below one.
     Headers,
@@ -217,14 +219,14 @@ impl Folder {
 
     /// Sets `real` by [`Rule::Headers`]. Returns whether every file at every depth is a header.
     fn settle_real(&mut self, inside: Inside) -> bool {
-        let bytecode = self.folders.is_empty() && self.files.values().all(|file| file.bytecode);
         // A native or executable file is none, whatever its name.
         let mut headers = !self.real && self.files.keys().all(|name| is_header(name));
         for (name, folder) in &mut self.folders {
             headers &= folder.settle_real(inside.of(name));
+            // Bytecode is laid into it.
+            folder.real |= name == "__pycache__";
         }
-        let may_be_link = bytecode || headers && matches!(inside, Inside::Package);
-        self.real = !may_be_link;
+        self.real = !(headers && matches!(inside, Inside::Package));
         headers
     }
 
@@ -257,9 +259,9 @@ impl Folder {
         Some(TreeDigest::from_bytes(hasher.finish()))
     }
 
-    /// Drops the content of folders that may become one symlink. Those of an environment's root, and the bytecode of
-    /// modules and packages at the top, keep it: several wheels often share them, and small as they are, reading them
-    /// here is cheaper than reading a whole manifest then.
+    /// Drops the content of folders that may become one symlink. Those of an environment's root, and in trees of form 1
+    /// the bytecode of modules and packages at the top, keep it: several wheels often share them, and small as they are,
+    /// reading them here is cheaper than reading a whole manifest then.
     pub fn fold(&mut self) {
         // lib/python3.11/site-packages/<package>/__pycache__
         self.fold_unless(0, &|depth, name| depth == 0 || (name == "__pycache__" && depth <= 4));
@@ -345,14 +347,13 @@ mod tests {
     }
 
     #[test]
-    fn bytecode_and_folders_of_headers_in_packages_may_be_links_and_nothing_else() {
+    fn folders_of_headers_in_packages_may_be_links_and_nothing_else() {
         let site = |path: &str| row(&format!("lib/p/site-packages/{path}"), b"", false, false);
         let rows = [
             row("include/site/p/greenlet/greenlet.h", b"", false, false),
             row("share/headers/deep/a.h", b"", false, false),
             site("torch/__init__.py"),
             site("torch/nn/__init__.py"),
-            site("torch/nn/__pycache__/__init__.cpython-311.pyc"),
             site("torch/data/only/one.txt"),
             site("torch/include/ATen/a.h"),
             site("torch/include/ATen/cuda/b.cuh"),
@@ -366,10 +367,7 @@ mod tests {
         ];
         assert_eq!(
             folded(&rows, Rule::Headers, Folder::fold),
-            [
-                "lib/p/site-packages/torch/include",
-                "lib/p/site-packages/torch/nn/__pycache__"
-            ]
+            ["lib/p/site-packages/torch/include"]
         );
     }
 
@@ -433,14 +431,22 @@ mod tests {
             "nvidia/__pycache__/__init__.cpython-311.pyc",
             "nvidia/cublas/__pycache__/__init__.cpython-311.pyc",
         ];
-        let rows = rows.map(|path| row(&format!("lib/p/site-packages/{path}"), b"", false, false));
+        let native = ["six.so", "nvidia/a.so", "nvidia/cublas/b.so"];
+        let rows: Vec<FileRow> = rows
+            .into_iter()
+            .chain(native)
+            .map(|path| {
+                let native = path.ends_with(".so");
+                row(&format!("lib/p/site-packages/{path}"), b"", false, native)
+            })
+            .collect();
         let shared = [
             "lib/p/site-packages/__pycache__",
             "lib/p/site-packages/nvidia/__pycache__",
         ];
         let all = folded(&rows, Rule::Code, Folder::fold_entirely);
         assert!(!all.is_empty());
-        let kept = folded(&rows, Rule::Headers, Folder::fold);
+        let kept = folded(&rows, Rule::Code, Folder::fold);
         assert_eq!(kept, ["lib/p/site-packages/nvidia/cublas/__pycache__"]);
         assert!(shared.iter().all(|path| !kept.contains(&(*path).to_owned())));
     }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::archive::{Archive, Entry, ReadAt, limits};
 use super::entry_points;
 use super::layout::Layout;
+use super::manifest::is_bytecode_path;
 use super::metadata;
 use super::record::Record;
 use super::unpack::UnpackError;
@@ -97,7 +98,7 @@ pub fn plan<'a, R: ReadAt>(
     let (placements, replaced) = place_all(members, &dist_info, &scripts, (filename, rules.layout))?;
     let site = rules.layout.site_packages();
     let dist_info = RelPath::new(&format!("{site}/{dist_info}")).map_err(UnpackError::Name)?;
-    let plan = Plan {
+    let mut plan = Plan {
         archive,
         record,
         placements,
@@ -108,6 +109,7 @@ pub fn plan<'a, R: ReadAt>(
         unrecorded,
     };
     plan.check_places(rules.reserved)?;
+    plan.leave_out_bytecode();
     Ok(plan)
 }
 
@@ -311,7 +313,13 @@ impl<R> Plan<'_, R> {
         self.scripts.retain(|(path, _)| wanted(path));
     }
 
-    /// The bytes that unpacking will write, bytecode aside.
+    /// Bytecode that a wheel brings along is checked and not written: the place is where ours goes.
+    fn leave_out_bytecode(&mut self) {
+        let is_bytecode = |placement: &mut Placement<'_>| is_bytecode_path(placement.path.as_str());
+        self.replaced.extend(self.placements.extract_if(.., is_bytecode));
+    }
+
+    /// The bytes that unpacking will write.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.placements.iter().map(|placement| placement.entry.size).sum()

@@ -4,7 +4,7 @@
 //! Refuses: content that is not what the archive and RECORD say of it. Nothing is written outside the given folder, and
 //! the caller publishes that folder only after everything succeeded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -341,31 +341,20 @@ impl Unpacked {
         }
     }
 
-    /// The Python sources below site-packages: path below the prefix, and the name that bytecode carries inside,
-    /// which is relative so that no place of a build gets into it.
-    #[must_use]
-    pub fn sources(&self) -> Vec<(RelPath, String)> {
-        sources(&self.files, self.layout)
-    }
-
     /// Writes RECORD and returns all files sorted by path. Like uv's, it lists no bytecode: which modules are compiled, and
-    /// when, changes neither it nor the tree digest.
-    pub fn finish(mut self, root: &Path, bytecode: Vec<FileRow>) -> Result<Vec<FileRow>, UnpackError> {
+    /// when, changes neither it nor the tree.
+    pub fn finish(mut self, root: &Path) -> Result<Vec<FileRow>, UnpackError> {
         let record_path = RelPath::new("RECORD")
             .map_err(UnpackError::Name)?
             .under(&self.dist_info);
         let mut rows: BTreeMap<String, Option<(FileDigest, u64)>> = BTreeMap::new();
-        for file in self.files.iter().filter(|file| !file.is_bytecode()) {
+        for file in &self.files {
             rows.insert(
                 self.layout.record_path(file.path.as_str()),
                 Some((file.digest, file.size)),
             );
         }
         rows.insert(self.layout.record_path(record_path.as_str()), None);
-        // Bytecode that the wheel brought along was replaced by ours.
-        let compiled: BTreeSet<RelPath> = bytecode.iter().map(|file| file.path.clone()).collect();
-        self.files.retain(|file| !compiled.contains(&file.path));
-        self.files.extend(bytecode);
         self.files
             .push(write_new(root, record_path, &record::write(&rows), false)?);
         self.files.sort_by(|left, right| left.path.cmp(&right.path));
@@ -373,7 +362,8 @@ impl Unpacked {
     }
 }
 
-/// See [`Unpacked::sources`].
+/// The Python sources below site-packages: path below the prefix, and the name that bytecode carries inside, which is
+/// relative so that no place of a build gets into it.
 pub(crate) fn sources(files: &[FileRow], layout: Layout) -> Vec<(RelPath, String)> {
     let site = format!("{}/", layout.site_packages());
     let inside = |file: &FileRow| file.path.as_str().strip_prefix(&site).map(str::to_owned);

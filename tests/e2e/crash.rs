@@ -23,20 +23,20 @@ const BUILD: [&str; 25] = [
     "fetch.finished",
     "store.staged",
     "tree.unpacked",
-    "tree.compiled",
+    "bytecode.compiled",
     "tree.documented",
     "store.sealed",
     "store.recorded",
     "store.renamed",
     "store.committed",
-    "store.staged#3",
+    "store.staged#5",
     "env.composed",
     "env.bound",
     "env.leased",
-    "store.sealed#3",
-    "store.recorded#3",
-    "store.renamed#3",
-    "store.committed#3",
+    "store.sealed#5",
+    "store.recorded#5",
+    "store.renamed#5",
+    "store.committed#5",
     "profile.recorded",
     "profile.noted",
     "profile.flipped",
@@ -203,11 +203,14 @@ fn f07_children_are_gone_when_a_build_is_interrupted() {
         fs::create_dir(&hold).expect("a new folder");
         let mut command = world.flambeau_command(&["build", "--channel", "cpu"]);
         command
-            .env("FLAMBEAU_CHECKPOINT", format!("tree.compiled=hold:{}", hold.display()))
+            .env(
+                "FLAMBEAU_CHECKPOINT",
+                format!("bytecode.compiled=hold:{}", hold.display()),
+            )
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let mut child = command.spawn().expect("it starts");
-        while !hold.join("tree.compiled.reached").exists() {
+        while !hold.join("bytecode.compiled.reached").exists() {
             std::thread::sleep(Duration::from_millis(5));
         }
         kill_process(Pid::from_child(&child), signal).expect("it is ours");
@@ -318,7 +321,7 @@ fn f06_trees_on_another_file_system_are_copied() {
 #[test]
 fn f11_the_next_build_clears_what_interrupted_ones_left() {
     let Some(world) = waiting() else { return };
-    for moment in ["tree.unpacked", "tree.compiled", "env.bound"] {
+    for moment in ["tree.unpacked", "bytecode.compiled", "env.bound"] {
         killed_at(&world, moment, &["build", "--channel", "cpu"]);
     }
     let tmp = world.store().join("tmp");
@@ -329,13 +332,13 @@ fn f11_the_next_build_clears_what_interrupted_ones_left() {
     let mut running = world.flambeau_command(&["build", "--channel", "cpu", "--rebuild"]);
     world.flambeau(&["build", "--channel", "cpu"]).ok();
     assert!(names(&tmp).is_empty(), "{:?}", names(&tmp));
-    let moment = format!("tree.compiled=hold:{}", hold.display());
+    let moment = format!("bytecode.compiled=hold:{}", hold.display());
     running
         .env("FLAMBEAU_CHECKPOINT", moment)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let mut running = running.spawn().expect("it starts");
-    while !hold.join("tree.compiled.reached").exists() {
+    while !hold.join("bytecode.compiled.reached").exists() {
         assert!(running.try_wait().expect("ours").is_none(), "it ended");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -347,7 +350,7 @@ fn f11_the_next_build_clears_what_interrupted_ones_left() {
     world.flambeau(&lock).ok();
     world.flambeau(&["build", "--channel", "cpu"]).ok();
     assert_eq!(names(&tmp), held);
-    fs::write(hold.join("tree.compiled.go"), "").expect("ours");
+    fs::write(hold.join("bytecode.compiled.go"), "").expect("ours");
     assert!(running.wait().expect("it was started").success());
     assert!(names(&tmp).is_empty(), "{:?}", names(&tmp));
 }

@@ -53,7 +53,7 @@ fn unpack(wheel: &BuiltWheel, folder: &Path) -> Result<usize, String> {
     let root = folder.join("root");
     fs::create_dir_all(&root).expect("a folder");
     let unpacked = plan.write(&root).map_err(|error| told(&error))?;
-    let files = unpacked.finish(&root, Vec::new()).map_err(|error| told(&error))?;
+    let files = unpacked.finish(&root).map_err(|error| told(&error))?;
     Ok(files.len())
 }
 

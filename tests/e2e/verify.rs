@@ -341,11 +341,26 @@ fn f22_what_pip_puts_into_an_environment_is_found_and_status_says_so() {
     }
     let status = world.flambeau(&["status"]).ok();
     assert!(
-        status.stderr.contains("not as it was built: 3 changes") && status.stderr.contains("flambeau verify"),
+        status.stderr.contains("3 foreign files") && status.stderr.contains("flambeau verify --repair"),
         "{status}"
     );
+    // So do the commands that people type most, without being asked.
+    for command in [
+        &["build", "--channel", "cpu"][..],
+        &["run", "--channel", "cpu", "--", "true"],
+    ] {
+        let told = world.flambeau(command).ok();
+        assert!(told.stderr.contains("3 foreign files"), "{command:?}: {told}");
+    }
     world.flambeau_json("verify", &["--repair", "--offline"]);
     assert_eq!(world.flambeau(&["status"]).ok().stderr, "");
+    assert!(
+        !world
+            .flambeau(&["build", "--channel", "cpu"])
+            .ok()
+            .stderr
+            .contains("foreign")
+    );
     assert!(!site.join("intruder").exists());
     world.flambeau_json("verify", &["--all"]);
 }

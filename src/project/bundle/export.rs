@@ -9,6 +9,7 @@ use crate::bundle::pages::{PageWheel, pages};
 use crate::bundle::{BundledEnvironment, Content, EPOCH, FileEntry, FileKind, Item, Options, Output, Written, write};
 use crate::digest::{FileDigest, WheelDigest};
 use crate::document::DocumentError;
+use crate::env::bytecode::{Modules, bytecode_name};
 use crate::env::tree::{TreeError, tree_name};
 use crate::fsx::{self, PathContext as _};
 use crate::index::read_metadata;
@@ -26,7 +27,7 @@ use crate::relpath::RelPath;
 use crate::store::Shelf;
 use crate::target::Target;
 use crate::wheel::archive::LocalFile;
-use crate::wheel::manifest::Manifest;
+use crate::wheel::manifest::FileRow;
 use crate::wheel::metadata;
 
 /// What to put into a bundle beside lockfiles and keys.
@@ -154,7 +155,7 @@ impl Project<'_> {
         };
         let mut plan = self.finish_plan(chosen, read.clone(), interpreter)?;
         // Whoever takes trees in may have no Python to compile them with.
-        plan.bytecode = true;
+        plan.modules = plan.modules.max(Modules::Imported);
         // The claim keeps the environment, and so its trees, until they are listed.
         let realised = self.realise(&plan)?;
         let store = self.store()?;
@@ -165,9 +166,16 @@ impl Project<'_> {
             }
             let layer = store.layers().find(|layer| layer.has(Shelf::Wheels, &name));
             let layer = layer.ok_or_else(|| Error::NoTree(name.clone()))?;
-            items.extend(tree_rows(&layer.path(Shelf::Wheels, &name), &name)?);
+            items.extend(object_rows(FileKind::Tree, &layer.path(Shelf::Wheels, &name), &name)?);
+            let bytecode = bytecode_name(&name);
+            if let Some(layer) = store.layers().find(|layer| layer.has(Shelf::Bytecode, bytecode)) {
+                let folder = layer.path(Shelf::Bytecode, bytecode);
+                items.extend(object_rows(FileKind::Bytecode, &folder, bytecode)?);
+            }
         }
         drop(realised);
+        // By kind; what belongs together stays together.
+        items.sort_by_key(|item| item.entry.kind);
         Ok(())
     }
 
@@ -254,28 +262,38 @@ fn program_item(program: &Path) -> Result<Item, Error> {
     Ok(item)
 }
 
-fn tree_rows(folder: &Path, name: &str) -> Result<Vec<Item>, Error> {
+/// The rows of a tree, or of its bytecode, in its folder.
+fn object_rows(kind: FileKind, folder: &Path, name: &str) -> Result<Vec<Item>, Error> {
+    /// What both manifests have.
+    #[derive(serde::Deserialize)]
+    struct Files {
+        files: Vec<FileRow>,
+    }
+    let (prefix, documents): (&str, &[&str]) = match kind {
+        FileKind::Bytecode => ("bytecode", &["manifest.json"]),
+        _ => ("trees", &["manifest.json", "facts.json"]),
+    };
     let mut items = Vec::new();
-    let mut manifest = None;
-    for file in ["manifest.json", "facts.json"] {
-        let path = folder.join(file);
+    let mut files: Option<Files> = None;
+    for document in documents {
+        let path = folder.join(document);
         let bytes = std::fs::read(&path).at("read", &path)?;
-        if manifest.is_none() {
-            manifest = serde_json::from_slice::<Manifest>(&bytes)
+        if files.is_none() {
+            files = serde_json::from_slice(&bytes)
                 .map(Some)
                 .map_err(|error| TreeError::Document {
                     path,
                     source: DocumentError::json(&bytes, &error),
                 })?;
         }
-        let path = RelPath::new(&format!("trees/{name}/{file}"))?;
-        items.push(Item::of_bytes(FileKind::Tree, path, bytes));
+        let path = RelPath::new(&format!("{prefix}/{name}/{document}"))?;
+        items.push(Item::of_bytes(kind, path, bytes));
     }
-    for row in manifest.into_iter().flat_map(|manifest| manifest.files) {
+    for row in files.into_iter().flat_map(|read| read.files) {
         items.push(Item {
             entry: FileEntry {
-                kind: FileKind::Tree,
-                path: RelPath::new(&format!("trees/{name}/root/{}", row.path))?,
+                kind,
+                path: RelPath::new(&format!("{prefix}/{name}/root/{}", row.path))?,
                 size: row.size,
                 sha256: row.digest,
             },

@@ -59,7 +59,7 @@ fn f70_two_people_two_places_two_umasks_two_locales() {
     assert_eq!(lockfile(&project), lockfile(&here.project()));
     // Not only the digest: every name, mode, link and byte, bytecode included where Python allows it.
     if !["3.9", "3.10"].contains(&python.version.as_str()) {
-        for shelf in ["envs", "wheels"] {
+        for shelf in ["envs", "wheels", "bytecode"] {
             assert_eq!(content(&there, shelf), content(&here, shelf), "{shelf}");
         }
     }
@@ -86,10 +86,16 @@ fn f70_every_link_mode_gives_the_same_tree_and_works() {
             fs::symlink_metadata(site.join("filelock")).expect("a package").is_dir(),
             "{mode}"
         );
-        let links = fs::metadata(site.join("filelock/__init__.py")).expect("a file").nlink();
+        let file = fs::symlink_metadata(site.join("filelock/__init__.py")).expect("a file");
+        // Where the file system shares no blocks; that is said.
+        if mode == "reflink" && file.is_symlink() {
+            continue;
+        }
+        let links = file.nlink();
         assert_eq!(links > 1, mode == "hardlink", "{mode}: {links} links");
         // Nothing of it hangs on the trees.
         world.delete(&store.join("wheels"));
+        world.delete(&store.join("bytecode"));
         assert_eq!(
             world.python_says(
                 "import torch, torchvision, jinja2, sympy; print(torch.answer(), torch.backends.cudnn.version())"

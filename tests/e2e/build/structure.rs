@@ -78,19 +78,24 @@ fn folders_are_real_but_for_bytecode_and_headers() {
     ] {
         assert!(is_real_folder(&site.join(folder)), "{folder}");
     }
-    for folder in ["filelock/__pycache__", "torch/nn/__pycache__", "nvidia/cublas/include"] {
+    for (folder, shelf) in [
+        ("filelock/__pycache__", "bytecode"),
+        ("torch/nn/__pycache__", "bytecode"),
+        ("nvidia/cublas/include", "wheels"),
+    ] {
         let link = fs::read_link(site.join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
         assert!(link.is_relative(), "{}", link.display());
         let target = site.join(folder).canonicalize().expect("it leads somewhere");
-        assert!(target.starts_with(world.store().join("wheels")), "{}", target.display());
+        assert!(target.starts_with(world.store().join(shelf)), "{}", target.display());
     }
     // No module, no data file and nothing outside packages is anywhere but in the environment.
     for (path, metadata) in walked(&environment) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let bytecode = path.parent().is_some_and(|parent| parent.ends_with("__pycache__"));
         let headers = path.starts_with(&site) && ["include", "headers"].contains(&&*name);
         let own = path.parent() == Some(&*environment.join("bin")) || name == "lib64";
         assert!(
-            !metadata.is_symlink() || name == "__pycache__" || headers || own,
+            !metadata.is_symlink() || name == "__pycache__" || bytecode || headers || own,
             "{}",
             path.display()
         );

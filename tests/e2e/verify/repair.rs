@@ -12,13 +12,13 @@ use crate::support::world::{World, tree_snapshot};
 #[track_caller]
 fn every_way(world: &World, path: &Path, scope: &[&str]) {
     for (way, kind) in WAYS {
-        let before = ["envs", "wheels"].map(|shelf| tree_snapshot(&world.store().join(shelf)));
+        let before = ["envs", "wheels", "bytecode"].map(|shelf| tree_snapshot(&world.store().join(shelf)));
         let told = damage(path, way);
         assert_told(&damaged(world, scope), &told, kind);
         let repaired = world.flambeau_json("verify", &[scope, &["--repair", "--offline"]].concat());
         assert_eq!(assert_told(&repaired, &told, kind)["repaired"], true);
         world.flambeau_json("verify", scope);
-        for (before, shelf) in before.iter().zip(["envs", "wheels"]) {
+        for (before, shelf) in before.iter().zip(["envs", "wheels", "bytecode"]) {
             before.assert_same(&tree_snapshot(&world.store().join(shelf)));
         }
         assert!(names(&world.store().join("tmp")).is_empty());
@@ -53,13 +53,23 @@ fn f20_what_flambeau_writes_itself() {
         every_way(&world, &file(&world.active(), end), &[]);
     }
     let torch = tree(&world, "torch");
-    let bytecode = names(file(&torch, "torch/_tensor.py").with_file_name("__pycache__").as_path());
-    let bytecode = bytecode
-        .iter()
-        .find(|name| name.starts_with("_tensor"))
-        .expect("it is compiled");
-    every_way(&world, &file(&torch, &format!("torch/__pycache__/{bytecode}")), &[]);
     every_way(&world, &file(&torch, "RECORD"), &[]);
+    let bytecode = world.store().join("bytecode");
+    let name = names(&bytecode).into_iter().find(|name| name.contains("-torch-"));
+    let object = bytecode.join(name.expect("it is compiled"));
+    let tag = object
+        .to_string_lossy()
+        .rsplit_once("cpython-")
+        .map(|(_, tag)| tag.to_owned());
+    let module = format!("torch/__pycache__/_tensor.cpython-{}.pyc", tag.expect("a tag"));
+    every_way(&world, &file(&object, &module), &[]);
+    // Without its manifest nothing of it can be believed.
+    for way in ["truncate", "remove"] {
+        damage(&object.join("manifest.json"), way);
+        damaged(&world, &[]);
+        world.flambeau_json("verify", &["--repair", "--offline"]);
+        world.flambeau_json("verify", &["--all"]);
+    }
 }
 
 #[test]

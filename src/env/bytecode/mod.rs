@@ -1,49 +1,36 @@
-//! Bytecode: unchecked-hash `.pyc` (PEP 552), compiled by persistent interpreter workers.
+//! Bytecode: unchecked-hash `.pyc` (PEP 552), compiled by persistent interpreter workers into a store object of its own.
+//!
+//! An environment's `__pycache__` folders are links into that object ([`object`]), laid whether it is there yet or not.
+//! So an environment is complete without bytecode and becomes fast when the object is renamed into place.
 //!
 //! A worker only parses: it gets the path of a source and sends bytecode back; flambeau writes the file. So nothing
 //! of a package runs, and the modes and times of what is written are ours. Workers start in an empty environment with
 //! a fixed hash seed; the name inside the bytecode is relative to site-packages, and Python replaces it by the real
 //! one when it loads the module.
 //!
-//! The bytes are the same in every order and on every machine for CPython 3.11 and newer. On 3.9 and 3.10 marshal
-//! writes references by what the worker happened to hold before, so there they are not covered by any promise.
+//! What marshal writes depends on what the worker compiled before, so it is brought into one form ([`marshal`]): the
+//! bytes are the same in every order and on every machine, for CPython 3.9 to 3.15.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
-
-use crate::digest::{FileDigest, Hasher};
 use crate::fsx::{self, PathContext as _, PathError};
 use crate::relpath::RelPath;
 use crate::threads;
 use crate::wheel::manifest::FileRow;
 
-/// The worker's program.
-const PROGRAM: &str = include_str!("runtime/compile.py");
+mod imports;
+mod marshal;
+mod object;
+mod worker;
 
-/// A module with more bytecode than this is not compiled.
-const BYTECODE_MAX: u32 = 256 << 20;
-
-/// The length that says that CPython gave up on a source; nothing comes after it.
-const GIVEN_UP: u32 = 0xffff_fffe;
-
-/// So many bytes of bytecode are received at a time.
-const BLOCK: usize = 1 << 16;
-
-/// How long a worker may take to say that it is there.
-const STARTING: Duration = Duration::from_mins(1);
-/// How long a worker may work on one module, however small. CPython needs milliseconds, but there are sources of a few
-/// lines that it needs hours for.
-const COMPILING: Duration = Duration::from_mins(2);
-/// How much longer it may take for each mebibyte of source, a good hundred times what CPython needs.
-const COMPILING_MEBIBYTE: Duration = Duration::from_mins(2);
-/// How long a worker whose pipe has closed may take to end.
-const ENDING: Duration = Duration::from_secs(1);
+pub(crate) use object::is_there;
+pub use object::{BytecodeManifest, Modules, bytecode_name};
+use worker::{BYTECODE_MAX, Broken, COMPILING, GIVEN_UP, Worker};
 
 /// Why sources could not be compiled. That a source has a syntax error is no failure: it gets no bytecode.
 #[derive(Debug, thiserror::Error)]
@@ -184,8 +171,13 @@ impl Compilers {
     }
 
     /// Compiles sources below `root` (path below it, name inside the bytecode) and writes
-    /// `__pycache__/<module>.<cache tag>.pyc` beside each. After a failure nothing new is begun.
-    pub fn compile(&self, root: &Path, sources: Vec<(RelPath, String)>) -> Result<Compiled, BytecodeError> {
+    /// `__pycache__/<module>.<cache tag>.pyc` for each below `target`. After a failure nothing new is begun.
+    pub fn compile(
+        &self,
+        root: &Path,
+        target: &Path,
+        sources: Vec<(RelPath, String)>,
+    ) -> Result<Compiled, BytecodeError> {
         let more = sources.len().clamp(1, self.count) - 1;
         let queue = Mutex::new(sources.into_iter());
         let done = Mutex::new(Ok(Compiled::default()));
@@ -195,7 +187,7 @@ impl Compilers {
                 let Some((source, name)) = next.filter(|_| lock(&done).is_ok()) else {
                     return;
                 };
-                let outcome = self.compile_one(root, &source, &name);
+                let outcome = self.compile_one((root, target), &source, &name);
                 let mut done = lock(&done);
                 match (outcome, done.as_mut()) {
                     (Ok(Outcome::Written(file)), Ok(compiled)) => compiled.files.push(file),
@@ -257,7 +249,12 @@ impl Compilers {
         }
     }
 
-    fn compile_one(&self, root: &Path, source: &RelPath, name: &str) -> Result<Outcome, BytecodeError> {
+    fn compile_one(
+        &self,
+        (root, target): (&Path, &Path),
+        source: &RelPath,
+        name: &str,
+    ) -> Result<Outcome, BytecodeError> {
         let Some(path) = bytecode_path(source, &self.compiler.cache_tag) else {
             return Ok(Outcome::Nothing);
         };
@@ -271,14 +268,14 @@ impl Compilers {
             Ok(0) => Outcome::Nothing,
             Ok(GIVEN_UP) => Outcome::Uncompiled(Uncompiled::GivenUp),
             Ok(length) => {
-                let target = root.join(&path);
+                let target = target.join(&path);
                 let mut file = create(&target)?;
                 match worker.receive(length, &mut file) {
-                    Ok(digest) => {
+                    Ok((digest, size)) => {
                         fsx::stamp(&file).at("set the time of", &target)?;
                         Outcome::Written(FileRow {
                             path,
-                            size: length.into(),
+                            size,
                             digest,
                             executable: false,
                             native: false,
@@ -306,33 +303,15 @@ enum Outcome {
     Uncompiled(Uncompiled),
 }
 
-/// Why a worker is not used again.
-#[derive(Debug)]
-enum Broken {
-    /// Its pipe was closed.
-    Ended,
-    Slow,
-    Large,
-    Pipe(io::Error),
-    /// Its answer could not be written to disk.
-    Disk(io::Error),
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The file for bytecode, in its `__pycache__`. A wheel may bring bytecode along; ours replaces it.
+/// The file for bytecode, in its `__pycache__`.
 fn create(target: &Path) -> Result<File, PathError> {
     if let Some(folder) = target.parent() {
-        match std::fs::create_dir(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(error).at("create the folder", folder);
-            }
-            _ => {}
-        }
+        std::fs::create_dir_all(folder).at("create the folder", folder)?;
     }
-    std::fs::remove_file(target).ok();
     fsx::create_store_file(target, false)
 }
 
@@ -343,191 +322,12 @@ pub(super) fn bytecode_path(source: &RelPath, cache_tag: &str) -> Option<RelPath
     RelPath::new(&format!("{folder}/__pycache__/{module}.{cache_tag}.pyc")).ok()
 }
 
-struct Worker {
-    python: PathBuf,
-    child: Child,
-    requests: ChildStdin,
-    replies: ChildStdout,
-    /// When the answer that is waited for has to be there.
-    deadline: Instant,
-}
-
-impl Worker {
-    fn start(compiler: &Compiler) -> io::Result<Self> {
-        let mut command = Command::new(&compiler.python);
-        // Some interpreters find their own libraries only by these.
-        let libraries = ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"];
-        let libraries = libraries
-            .into_iter()
-            .filter_map(|name| Some((name, std::env::var_os(name)?)));
-        let mut child = command
-            .args(["-S", "-s", "-B", "-c", PROGRAM])
-            .env_clear()
-            .envs(libraries)
-            .env("PYTHONHASHSEED", "0")
-            .env("PYTHONSAFEPATH", "1")
-            .env("LC_ALL", "C.UTF-8")
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        };
-        let mut worker = Self {
-            python: compiler.python.clone(),
-            child,
-            requests,
-            replies,
-            deadline: Instant::now() + STARTING,
-        };
-        // A worker that does not even say that it is there would leave an environment without bytecode, silently.
-        match worker.read_exact(&mut [0]) {
-            Ok(()) => Ok(worker),
-            Err(Broken::Pipe(error)) => Err(error),
-            Err(Broken::Ended) => Err(match worker.end() {
-                Some(status) => io::Error::other(format!("it ended at once: {status}")),
-                None => io::Error::other("it closed its output at once"),
-            }),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        }
-    }
-
-    /// Has a source compiled, and returns how long the bytecode is that comes next. 0: the source does not compile.
-    fn ask(&mut self, source: &Path, name: &str, patience: Duration) -> Result<u32, Broken> {
-        use std::os::unix::ffi::OsStrExt as _;
-        let mebibytes = std::fs::metadata(source).map_or(0, |meta| meta.len() >> 20);
-        let more = COMPILING_MEBIBYTE.saturating_mul(u32::try_from(mebibytes).unwrap_or(u32::MAX));
-        self.deadline = Instant::now() + patience.saturating_add(more).min(Duration::from_hours(24));
-        let line = format!("{} {}\n", hex(source.as_os_str().as_bytes()), hex(name.as_bytes()));
-        self.requests.write_all(line.as_bytes()).map_err(Broken::Pipe)?;
-        let mut length = [0; 4];
-        self.read_exact(&mut length)?;
-        match u32::from_le_bytes(length) {
-            GIVEN_UP => Ok(GIVEN_UP),
-            length if length > BYTECODE_MAX => Err(Broken::Large),
-            length => Ok(length),
-        }
-    }
-
-    /// Receives bytecode, block by block, into `file`.
-    fn receive(&mut self, length: u32, file: &mut File) -> Result<FileDigest, Broken> {
-        let mut hasher = Hasher::new();
-        let mut block = vec![0; BLOCK.min(length as usize)];
-        let mut left = length as usize;
-        while left > 0 {
-            let room = left.min(block.len());
-            let part = &mut block[..room];
-            self.read_exact(part)?;
-            hasher.update(part);
-            file.write_all(part).map_err(Broken::Disk)?;
-            left -= room;
-        }
-        Ok(FileDigest::from_bytes(hasher.finish()))
-    }
-
-    /// Fills `bytes` before the deadline.
-    fn read_exact(&mut self, bytes: &mut [u8]) -> Result<(), Broken> {
-        let mut done = 0;
-        while done < bytes.len() {
-            self.wait()?;
-            match self.replies.read(&mut bytes[done..]) {
-                Ok(0) => return Err(Broken::Ended),
-                Ok(count) => done += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Broken::Pipe(error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until there is something to read.
-    fn wait(&self) -> Result<(), Broken> {
-        loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            // The longest time that fits is far longer than any deadline.
-            let left = left.try_into().map_err(|_| Broken::Slow)?;
-            match poll(&mut [PollFd::new(&self.replies, PollFlags::IN)], Some(&left)) {
-                Ok(0) => return Err(Broken::Slow),
-                Ok(_) => return Ok(()),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(Broken::Pipe(error.into())),
-            }
-        }
-    }
-
-    /// What a broken worker means for the source that it was asked for. The worker is killed, whatever state it is in.
-    fn broken(mut self, broken: Broken, source_file: PathBuf) -> Result<Outcome, BytecodeError> {
-        use std::os::unix::process::ExitStatusExt as _;
-        // Only one that ends by itself says anything by the way it ends.
-        let status = match broken {
-            Broken::Ended => self.end(),
-            // Its pipe to write to closes first.
-            Broken::Pipe(ref error) if error.kind() == io::ErrorKind::BrokenPipe => self.end(),
-            _ => None,
-        };
-        let (python, process) = (self.python.clone(), self.child.id());
-        match (status, broken) {
-            (Some(status), _) if matches!(status.signal(), Some(6 | 7 | 10 | 11)) => {
-                Ok(Outcome::Uncompiled(Uncompiled::Crash))
-            }
-            (Some(status), _) => Err(BytecodeError::Died {
-                python,
-                process,
-                source_file,
-                status,
-            }),
-            (None, Broken::Slow) => Ok(Outcome::Uncompiled(Uncompiled::Slow)),
-            (None, Broken::Large) => Ok(Outcome::Uncompiled(Uncompiled::Large)),
-            (None, broken) => Err(BytecodeError::Worker {
-                python,
-                process,
-                source_file,
-                source: match broken {
-                    Broken::Pipe(source) | Broken::Disk(source) => source,
-                    _ => io::ErrorKind::UnexpectedEof.into(),
-                },
-            }),
-        }
-    }
-
-    /// How it ended by itself; none where it goes on although its pipe is closed.
-    fn end(&mut self) -> Option<ExitStatus> {
-        let start = Instant::now();
-        loop {
-            match self.child.try_wait() {
-                Ok(None) if start.elapsed() < ENDING => std::thread::sleep(Duration::from_millis(1)),
-                Ok(status) => return status,
-                Err(_) => return None,
-            }
-        }
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String never fails.
-            write!(text, "{byte:02x}").ok();
-            text
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::digest::FileDigest;
 
     /// What a worker does that says that it is there and then behaves as `script` has it, and whether it still lives.
     struct Fake {
@@ -560,9 +360,9 @@ mod tests {
 
         fn compile(&self) -> Result<Compiled, BytecodeError> {
             let source = |name: &str| (RelPath::new(&format!("p/{name}.py")).expect("a path"), name.to_owned());
-            let compiled = self
-                .compilers
-                .compile(self.folder.path(), vec![source("a"), source("b")]);
+            let compiled =
+                self.compilers
+                    .compile(self.folder.path(), self.folder.path(), vec![source("a"), source("b")]);
             let processes = std::fs::read_to_string(self.folder.path().join("processes")).unwrap_or_default();
             for process in processes.lines().take_while(|_| compiled.is_err()) {
                 // The pool may keep a worker that never failed; all of these did.
