@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use super::lay::{File, Linker, Sketch, files, link_text};
 use super::overlay::Overlay;
-use super::runtime;
 use super::tree::{Tree, TreeError};
+use super::{cuda, runtime};
 use crate::digest::TreeDigest;
 use crate::fsx::PathError;
 use crate::store::{Shelf, Store};
@@ -150,6 +150,8 @@ pub fn layout(store: &Store, trees: &[Tree], mode: LinkMode) -> Result<Layout, C
         .map(|(at, tree)| (*tree, unfolded.get(at).unwrap_or(&trees[*tree].facts.root)))
         .collect();
     let (digest, bytes) = composer.real_folder("", &contributors)?;
+    let toolkit = composer.toolkit()?;
+    composer.places.extend(toolkit);
     let mut conflicts = composer.conflicts;
     conflicts.sort_by(|left, right| left.path.cmp(&right.path));
     Ok(Layout {
@@ -258,6 +260,19 @@ impl Composer<'_> {
             folder = folder.folders.remove(part).unwrap_or_default();
         }
         Ok(folder)
+    }
+
+    /// The links to a CUDA toolkit, where the trees bring one.
+    fn toolkit(&self) -> Result<Vec<(String, Place)>, ComposeError> {
+        let has_compiler = |(path, _): &(String, Place)| path.ends_with("/bin/nvcc");
+        if !self.places.iter().any(has_compiler) {
+            return Ok(Vec::new());
+        }
+        // Of folders that are links only the manifests tell what is in them.
+        let manifests = self.trees.iter().map(Tree::manifest);
+        let manifests = manifests.collect::<Result<Vec<_>, _>>()?;
+        let rows = manifests.iter().flat_map(|manifest| &manifest.files);
+        Ok(cuda::places(rows.map(|row| row.path.as_str())))
     }
 
     /// Notes what the real folder at `path` holds; returns its digest and bytes.

@@ -12,6 +12,7 @@ pub(crate) mod admission;
 pub mod build;
 pub mod bytecode;
 pub mod compose;
+mod cuda;
 pub mod foreign;
 mod lay;
 mod overlay;
