@@ -17,6 +17,8 @@ import venv
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+# like_a_venv.py is a list to read, and tests.
+PYTHON_FILES = "python_files=test_*.py like_a_venv.py"
 
 
 def main():
@@ -28,6 +30,8 @@ def main():
         sys.exit(f"there is no {program}: build it with `cargo build`, or name it with --flambeau")
     # Of a store on another disk than the project's nothing else is different; both lie here.
     with tempfile.TemporaryDirectory(prefix="flambeau-tools-") as folder:
+        # Other users run an environment's Python too.
+        os.chmod(folder, 0o755)
         tools = pathlib.Path(folder, "tools")
         venv.create(tools, with_pip=True)
         install = [tools / "bin/pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -46,7 +50,7 @@ def main():
         }
         for name in ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "FLAMBEAU_STORE_DIR"):
             environ.pop(name, None)
-        tests = [tools / "bin/python", "-m", "pytest", "-p", "no:cacheprovider", "-q", HERE, *rest]
+        tests = [tools / "bin/python", "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--basetemp={folder}/tests", "-o", PYTHON_FILES, HERE, *rest]
         sys.exit(subprocess.run(tests, env=environ, cwd=folder).returncode)
 
 
