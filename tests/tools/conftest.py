@@ -1,4 +1,5 @@
 """Projects with several environments, built by flambeau from the package index."""
+import json
 import os
 import pathlib
 import shutil
@@ -81,22 +82,25 @@ class Project:
             version = run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
         self.flambeau("lock", "--channel", "pip", "--python", version, *requirements)
         self.flambeau("build", "--channel", "pip", "--python", python)
-        generations = len(list((self.folder / ".flambeau/generations").glob("*.json")))
-        return self.venv.resolve(), str(generations)
+        return self.venv.resolve(), str(json.loads(self.flambeau("status", "--json"))["generation"])
 
     def activate(self, generation):
         self.flambeau("activate", generation)
 
-    def plain(self, folder, *packages, pip=False):
-        """A plain virtual environment of the same base Python with these packages."""
-        base = self.run(self.python, "-c", "import sys; print(sys.base_prefix, *sys.version_info[:2])").split()
-        version = ".".join(base[1:])
-        without = [] if pip else ["--without-pip"]
-        run([pathlib.Path(base[0], "bin", "python" + version), "-m", "venv", *without, folder])
-        if pip and version < "3.12":
-            run([folder / "bin/python", "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools"])
-        install = ["pip", "install", "--quiet", "--compile-bytecode", "--python", folder / "bin/python"]
-        self.uv(*install, *packages)
+    def plain(self, folder):
+        """A plain virtual environment of the same base Python with the same wheels as the active environment."""
+        base, version = self.run(self.python, "-c", "import sys; print(sys.base_prefix, '%d.%d' % sys.version_info[:2])").split()
+        run([pathlib.Path(base, "bin", "python" + version), "-m", "venv", folder])
+        python = folder / "bin/python"
+        run([python, "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools"])
+        # uv, since it is quick; the wheels are those that flambeau has cached.
+        wheels = self.folder.parent / "wheels"
+        wheels.mkdir()
+        for wheel in pathlib.Path(self.environ["FLAMBEAU_CACHE_DIR"], "wheels").glob("*/*.whl"):
+            (wheels / wheel.name).symlink_to(wheel)
+        packages = json.loads((self.folder / "environment_state.json").read_text())["InstalledPackages"]
+        options = ["--quiet", "--offline", "--no-index", "--no-deps", "--find-links", wheels]
+        self.run(TOOLS / "bin/uv", "pip", "install", *options, "--python", python, *packages, timeout=900)
 
     def start(self, *command, **options):
         """Starts a command that writes a line when it is ready; reads that line."""

@@ -7,7 +7,6 @@ a list of at most three; docs/tools.md explains each.
 import dataclasses
 import json
 import os
-import pathlib
 import re
 import socket
 import subprocess
@@ -383,7 +382,7 @@ assert len(PROBES) == 14
 def sides(tmp_path_factory):
     ours, plain = (Project(tmp_path_factory.mktemp(name)) for name in ("ours", "plain"))
     environment, _ = ours.build(*pins("like_a_venv"))
-    ours.plain(plain.venv, *pins("like_a_venv"), pip=True)
+    ours.plain(plain.venv)
     return Side(ours, ours.venv, environment), Side(plain, plain.venv, plain.venv)
 
 
@@ -391,10 +390,7 @@ def sides(tmp_path_factory):
 def sides_with_torch(torch, tmp_path_factory):
     """The same with the real torch; the plain one gets the same wheels."""
     plain = Project(tmp_path_factory.mktemp("plain-torch"))
-    wheels = pathlib.Path(TORCH, "wheels").glob("*/*.whl")
-    wanted = {tuple(line.replace("==", "-").replace("_", "-").lower().split("-")) for line in torch.run(torch.venv / "bin/pip", "freeze", "--all").split()}
-    named = [wheel for wheel in wheels if tuple("-".join(wheel.name.split("-")[:2]).replace("_", "-").lower().split("-")) in wanted]
-    torch.plain(plain.venv, "--no-deps", "--offline", *named)
+    torch.plain(plain.venv)
     return Side(torch, torch.venv, torch.venv.resolve()), Side(plain, plain.venv, plain.venv)
 
 
