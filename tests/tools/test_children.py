@@ -11,7 +11,8 @@ import pytest
 from conftest import FLAMBEAU, NOBODY, PYTHON, pins, python_for_everybody, run
 
 ONE, TWO = "1.16.0", "1.17.0"
-WHO = "import six, sys; print(six.__version__, flush=True)"
+# One write for each line, since workers share a pipe.
+WHO = "import six, sys; sys.stdout.write(six.__version__ + chr(10)); sys.stdout.flush()"
 FLIPS = int(os.environ.get("FLAMBEAU_TOOLS_FLIPS", "500"))
 
 # Each line runs in a parent of the first environment, after the flip. WHO is code that prints the version that a child
@@ -129,7 +130,8 @@ def test_children_stay_across_python_versions(project):
         pytest.skip("there is one Python only")
     two = [project.build(f"six=={ONE}")[1], project.build(f"six=={TWO}", python=other)[1]]
     what = "\n    ".join(STAYS[kind] for kind in KINDS)
-    said = after_a_flip(project, *two, PARENT.format(who=WHO.replace("__version__", "__version__, sys.version_info[1]"), what=what))
+    who = "import six, sys; print(six.__version__, sys.version_info[1], flush=True)"
+    said = after_a_flip(project, *two, PARENT.format(who=who, what=what))
     assert said == [ONE, str(sys.version_info[1])] * len(KINDS)
 
 
@@ -275,15 +277,12 @@ def test_torchrun_stays(torch):
         "dist.destroy_process_group()\n"
     )
     ranks = [torch.folder / "rank0", torch.folder / "rank1"]
-    for program in ("[sys.executable, '-m', 'torch.distributed.run']", "[os.path.dirname(sys.executable) + '/torchrun']"):
+    # The second environment has no torchrun: the script of the first is named by its own folder, which sys.path keeps.
+    for launch in ("sys.executable, '-m', 'torch.distributed.run'", "sys.path[-1] + '/../../../bin/torchrun'"):
         for rank in ranks:
             rank.unlink(missing_ok=True)
-        if "bin" in program or "dirname" in program:
-            # The second environment has no torchrun: it is found in the environment itself.
-            program = "[os.path.realpath(os.path.dirname(sys.executable)) + '/torchrun']"
-        what = f"launch = {program}\n    print('ready', flush=True); sys.stdin.readline()\n"
-        what += "    subprocess.run([*launch, '--nproc-per-node=2', '--master-addr=127.0.0.1', '--master-port=29531', 'worker.py'], stdout=2, check=True)"
-        source = PARENT.format(who=WHO, what=what).replace('    print("ready", flush=True)\n    sys.stdin.readline()\n', "", 1)
-        assert after_a_flip(torch, "1", "2", source) == []
+        options = "'--nproc-per-node=2', '--master-addr=127.0.0.1', '--master-port=29531', 'worker.py'"
+        what = f"subprocess.run([{launch}, {options}], stdout=2, check=True)"
+        assert after_a_flip(torch, "1", "2", PARENT.format(who=WHO, what=what)) == []
         assert [rank.read_text().split()[0] for rank in ranks] == ["2", "2"]
     torch.activate("1")

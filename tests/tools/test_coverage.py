@@ -1,7 +1,4 @@
 """Coverage measures one's own code, and debuggers' rules of what is one's own hold: as in a plain environment."""
-import pathlib
-
-from conftest import PYTHON, run
 
 TOOLS_INSIDE = ["pytest==9.2.0", "pytest-cov==7.1.0", "coverage==7.17.5", "jinja2==3.1.6"]
 TEST = "import jinja2\n\ndef test_one():\n    assert jinja2.Template('{{ 1 }}').render() == '1'\n"
@@ -24,9 +21,7 @@ def test_coverage_is_that_of_a_plain_environment(project, tmp_path):
     project.build(*TOOLS_INSIDE)
     (project.folder / "test_own.py").write_text(TEST)
     plain = tmp_path / "plain"
-    base = project.run(project.python, "-c", "import sys; print(sys.base_prefix)").strip()
-    run([pathlib.Path(base, "bin", f"python{PYTHON}"), "-m", "venv", plain])
-    run([plain / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *TOOLS_INSIDE])
+    project.plain(plain)
     inside, outside = measured(project, project.python), measured(project, plain / "bin/python")
     assert inside == outside
     assert outside[0][0] == "3", "this test's own statements"

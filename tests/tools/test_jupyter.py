@@ -75,6 +75,7 @@ def test_a_kernel_spec_of_the_user_follows_and_survives_a_collection(jupyter):
         jupyter.activate(second)
         with kernel(jupyter, "own") as new:
             assert told(new, WHO) == TWO
+            assert re.search(r"^six +1\.17\.0\s*$", told(new, "%pip list"), re.MULTILINE)
         # What runs stays: late imports, children, and its environment is not collected.
         jupyter.flambeau("generations", "--delete", first)
         jupyter.flambeau("gc", "--older-than", "0s")

@@ -8,10 +8,10 @@ from conftest import TOOLS
 REQUIREMENTS = ["jinja2==3.1.6", "attrs==25.3.0", "requests==2.32.5", "packaging==25.0"]
 
 
-@pytest.fixture
-def built(project):
-    project.build(*REQUIREMENTS)
-    return project
+@pytest.fixture(scope="module")
+def built(shared):
+    shared.build(*REQUIREMENTS)
+    return shared
 
 
 def real(project, *arguments):
