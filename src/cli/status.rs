@@ -11,9 +11,8 @@ use super::generations::Row;
 use super::{Context, VerbResult};
 use crate::error::Failure;
 use crate::project::processes::Former;
-use crate::project::realise::told_foreign;
+use crate::project::realise::{is_foreign, told_foreign};
 use crate::shown;
-use crate::verify::Kind;
 
 /// How many generations `status` shows.
 const SHOWN: usize = 5;
@@ -64,7 +63,7 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
     }
     // Whatever keeps it from being looked at, `status` has more to say.
     let changed = project.glance().unwrap_or_default();
-    if changed.iter().all(|damage| damage.kind == Kind::Added) {
+    if changed.iter().all(is_foreign) {
         warnings.extend(told_foreign(&changed));
     } else if let Some(first) = changed.first() {
         warnings.push(format!(

@@ -3,6 +3,7 @@
 //! A wheel is unpacked and compiled as soon as it is there, while others still arrive. Order of preference for each
 //! tree: the store; the tree of another Python version; the cached wheel; the network.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -461,18 +462,28 @@ impl Project<'_> {
     }
 }
 
-/// The sentence about what was added to an environment; none where nothing was.
+/// Whether something is no file of a wheel: it was added, or put in the place of one, which has another name in its tree.
+#[must_use]
+pub fn is_foreign(damage: &Damage) -> bool {
+    use crate::verify::Kind;
+    match damage.kind {
+        Kind::Added => true,
+        Kind::Changed | Kind::Truncated | Kind::Mode | Kind::Replaced => damage
+            .path
+            .symlink_metadata()
+            .is_ok_and(|meta| meta.is_file() && meta.nlink() == 1),
+        _ => false,
+    }
+}
+
+/// The sentence about what was put into an environment; none where nothing was.
 #[must_use]
 pub fn told_foreign(damaged: &[Damage]) -> Option<String> {
-    let added = || {
-        damaged
-            .iter()
-            .filter(|damage| damage.kind == crate::verify::Kind::Added)
-    };
-    let first = added().next()?;
-    let count: usize = added().map(|damage| files_at(&damage.path)).sum();
+    let foreign = || damaged.iter().filter(|damage| is_foreign(damage));
+    let first = foreign().next()?;
+    let count: usize = foreign().map(|damage| files_at(&damage.path)).sum();
     Some(format!(
-        "{count} foreign file{} in the environment, the first is {}; `flambeau verify --repair` removes what is not its own",
+        "{count} foreign file{} in the environment, the first is {}; `flambeau verify --repair` makes it as it was built",
         if count == 1 { "" } else { "s" },
         first.path.display()
     ))

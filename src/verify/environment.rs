@@ -105,11 +105,16 @@ pub(super) fn trees(store: &Store, composition: &Composition) -> Option<Vec<Tree
         .collect()
 }
 
+/// The lower stores that an environment has trees of.
+pub(super) fn lower_stores(composition: &Composition) -> Vec<Store> {
+    let lower = composition.state.lower_stores.iter().cloned();
+    lower.map(Store::new).collect()
+}
+
 /// The store that a tree of an environment is in: a lower one that the environment has trees of comes first, as when it
 /// was composed.
 fn home(store: &Store, composition: &Composition, tree: &str) -> Store {
-    let lower = composition.state.lower_stores.iter().cloned().map(Store::new);
-    lower
+    lower_stores(composition)
         .into_iter()
         .find(|lower| lower.has(Shelf::Wheels, tree))
         .unwrap_or_else(|| store.clone())

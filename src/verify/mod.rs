@@ -318,8 +318,13 @@ impl Verifier<'_> {
             if let Subject::Environment(name) = subject
                 && let Some(composition) = composition(self.store, name)?
             {
+                let lower = environment::lower_stores(&composition);
                 for tree in composition.trees {
-                    // It need not be there.
+                    // What is in a lower store is verified there.
+                    if lower.iter().any(|lower| lower.has(Shelf::Wheels, &tree)) {
+                        continue;
+                    }
+                    // Bytecode need not be there.
                     let bytecode = bytecode_name(&tree);
                     if bytecode != tree && self.store.has(Shelf::Bytecode, bytecode) {
                         all.insert(Subject::Bytecode(bytecode.to_owned()));

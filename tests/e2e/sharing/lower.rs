@@ -1,6 +1,7 @@
 //! Read-only lower stores: looked in first, linked to by absolute paths, never written.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -236,4 +237,112 @@ fn what_cannot_be_trusted_or_read_is_passed_over_or_refused_by_name() {
     assert_eq!((&built["reused"], &built["key"]), (&false.into(), &below.built["key"]));
     assert!(text(&built, "path").starts_with(&world.store().display().to_string()));
     assert_eq!(built["tree_digest"], below.built["tree_digest"]);
+}
+
+/// The paths of all regular files below a folder, relative to it; nothing is followed.
+fn regular_files(folder: &Path) -> Vec<String> {
+    fn walk(folder: &Path, root: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let kind = entry.file_type().expect("a kind");
+            let path = entry.path();
+            if kind.is_dir() {
+                walk(&path, root, found);
+            } else if kind.is_file() {
+                let inside = path.strip_prefix(root).expect("below it");
+                found.push(inside.to_string_lossy().into_owned());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(folder, folder, &mut found);
+    found.sort();
+    found
+}
+
+/// What every environment has of its own.
+const OWN: [&str; 2] = ["environment_state.json", "pyvenv.cfg"];
+
+/// Makes the project ask for less than the lower store's environment has: another key of the same trees.
+fn ask_for_less(world: &World) {
+    world.write(
+        "pyproject.toml",
+        "[tool.flambeau]\nrequirements = ['sympy', 'numpy']\n",
+    );
+}
+
+#[test]
+fn nothing_is_copied_out_of_a_lower_store_on_another_file_system() {
+    let memory = tempfile::tempdir_in("/dev/shm").ok();
+    let Some(mut below) = below() else { return };
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+    let other = memory.filter(|folder| device(folder.path()) != device(&below.shared));
+    let Some(folder) = other else {
+        let why = "/dev/shm is no file system of its own that can be written to";
+        return crate::steps::skip("a lower store on another file system", why);
+    };
+    let shared = folder.path().join("store").display().to_string();
+    let world = &below.world;
+    world.build(&["--channel", "cpu", "--no-activate", "--store-dir", &shared]);
+    below.shared = shared.into();
+    below.before = tree_snapshot(&below.shared);
+    below.configure();
+    let world = &below.world;
+    ask_for_less(world);
+    world.delete(&world.cache().join("wheels"));
+    let built = world.build(&["--channel", "cpu"]);
+    assert_eq!(built["reused"], false);
+    assert_eq!(regular_files(&world.active()), OWN);
+    assert_eq!(names(&world.store().join("wheels")), Vec::<String>::new());
+    assert_eq!(names(&world.store().join("bytecode")), Vec::<String>::new());
+    assert_eq!(world.python_says("import numpy, sympy; print(sympy.__name__)"), "sympy");
+    // Launchers find the Python of the environment that they are started from, not that of the tree.
+    let script = world.active().join("bin/isympy");
+    assert!(script.is_symlink());
+    world.run(world.command(&script)).ok();
+    world.flambeau(&["verify"]).ok();
+    let copy = world.path("copied").display().to_string();
+    world.build(&["--channel", "cpu", "--link-mode", "copy", "--store-dir", &copy]);
+    assert!(regular_files(&world.active()).len() > 20);
+    below.untouched();
+}
+
+#[test]
+fn a_store_in_a_lower_layer_of_an_overlay_is_not_copied_up() {
+    let world = World::new();
+    if world.any_python().is_none() {
+        return;
+    }
+    let [low, upper, work] = ["low", "upper", "work"].map(|name| world.path(name));
+    let at = ["--store-dir", low.to_str().expect("UTF-8")];
+    world.build(&[&["--channel", "cpu", "--no-activate"], &at[..]].concat());
+    let before = tree_snapshot(&low);
+    for folder in [&upper, &work, &world.store()] {
+        fs::create_dir_all(folder).expect("a folder");
+    }
+    ask_for_less(&world);
+    let script = format!(
+        "\"$MOUNT\" -t overlay overlay -o 'lowerdir={},upperdir={},workdir={}' '{}'",
+        low.display(),
+        upper.display(),
+        work.display(),
+        world.store().display()
+    );
+    let build = crate::steps::in_own_mounts(&world, &script, &["build", "--channel", "cpu"]);
+    let Some(built) = build.filter(|output| !output.stderr.contains("mount:")) else {
+        return crate::steps::skip("an overlay", "it cannot be mounted here");
+    };
+    let built = built.ok();
+    assert!(
+        built.stderr.contains("symlinks into the store") && built.stderr.contains("overlay"),
+        "{built}"
+    );
+    for shelf in ["wheels", "bytecode"] {
+        assert_eq!(regular_files(&upper.join(shelf)), Vec::<String>::new(), "{shelf}");
+    }
+    let environments = names(&upper.join("envs"));
+    let [environment] = environments.as_slice() else {
+        panic!("{environments:?}")
+    };
+    assert_eq!(regular_files(&upper.join("envs").join(environment)), OWN);
+    before.assert_same(&tree_snapshot(&low));
 }
