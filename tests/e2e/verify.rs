@@ -291,7 +291,8 @@ fn f21_an_edit_of_a_shared_inode_names_every_environment() {
     }
 }
 
-/// Root too: modes do not keep it from writing bytecode of another optimisation level beside the modules.
+/// Root too: modes do not keep it from writing bytecode of another optimisation level beside the modules, nor its
+/// programs from writing there by themselves, as pytest and numba do.
 #[test]
 fn f23_importing_everything_leaves_everything_as_it_was() {
     let Some(world) = built() else { return };
@@ -299,11 +300,18 @@ fn f23_importing_everything_leaves_everything_as_it_was() {
                    for module in pkgutil.walk_packages([sysconfig.get_paths()['purelib']], onerror=lambda name: None):\n\
                    \x20   try: importlib.import_module(module.name)\n\
                    \x20   except Exception: pass\n\
-                   import torch, torchvision, filelock\n\
-                   print(torch.answer())";
-    for options in [&[][..], &["-O"], &["-OO"]] {
+                   import torch, torchvision, filelock, os\n\
+                   for folder in [os.path.dirname(torch.__file__), sysconfig.get_paths()['purelib']]:\n\
+                   \x20   try: open(folder + '/__pycache__/own.pyc', 'wb')\n\
+                   \x20   except OSError: pass\n\
+                   \x20   else: print('written', folder)\n\
+                   own = pathlib.Path(tempfile.mkdtemp(), 'own.py'); own.write_text('')\n\
+                   sys.path.insert(0, str(own.parent)); import own\n\
+                   print(torch.answer(), sys.flags.isolated or os.path.exists(own.__cached__))";
+    for options in [&[][..], &["-O"], &["-OO"], &["-I"]] {
         let output = world.venv_python(&[options, &["-c", program]].concat()).ok();
-        assert_eq!(output.text(), "0", "{options:?}");
+        let answer = if options == ["-I"] { "0 1" } else { "0 True" };
+        assert_eq!(output.text(), answer, "{options:?}");
         world.flambeau(&["verify"]).ok();
     }
     assert_eq!(world.flambeau_json("verify", &["--all"])["intact"], true);

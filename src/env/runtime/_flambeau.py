@@ -19,6 +19,7 @@ import sys
 _lease = None
 _leased = None
 _pinned = None
+_spared = None
 
 # Descriptors from here on are leases; low ones are what programs use.
 _FIRST = 64
@@ -223,19 +224,28 @@ def _read_pinned(named, pinned):
 
 
 def _spare(prefix, real):
-    """Root may write where modes forbid it: lets its Python write bytecode everywhere but in the environment."""
-    loader = sys.modules["_frozen_importlib_external"].SourceFileLoader
-    original = loader._cache_bytecode
-    if getattr(original, "_flambeau", False):
+    """Root may write where modes forbid it: refuses its Python what they refuse others, to write beside bytecode.
+
+    Bytecode is shared by every environment with the same package. Python itself writes there, and so do pytest and
+    numba, each in its own way; all of them go on where they may not.
+    """
+    global _spared
+    first = _spared is None
+    _spared = (prefix + "/", real + "/")
+    if not first:
         return
-    owned = (prefix + "/", real + "/")
+    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
-    def _cache_bytecode(self, source_path, bytecode_path, data):
-        if not source_path.startswith(owned):
-            return original(self, source_path, bytecode_path, data)
+    def refuse(event, args):
+        if event == "open" and type(args[2]) is int and args[2] & writing:
+            try:
+                path = os.path.abspath(os.fsdecode(args[0]))
+            except (TypeError, ValueError, OSError):
+                return
+            if "/__pycache__/" in path and path.startswith(_spared):
+                raise PermissionError(13, "Permission denied", path)
 
-    _cache_bytecode._flambeau = True
-    loader._cache_bytecode = _cache_bytecode
+    sys.addaudithook(refuse)
 
 
 def _overlay(prefix, real):

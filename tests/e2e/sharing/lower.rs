@@ -264,10 +264,7 @@ const OWN: [&str; 2] = ["environment_state.json", "pyvenv.cfg"];
 
 /// Makes the project ask for less than the lower store's environment has: another key of the same trees.
 fn ask_for_less(world: &World) {
-    world.write(
-        "pyproject.toml",
-        "[tool.flambeau]\nrequirements = ['sympy', 'numpy']\n",
-    );
+    world.write("pyproject.toml", "[tool.flambeau]\nrequirements = ['sympy', 'numpy']\n");
 }
 
 #[test]
