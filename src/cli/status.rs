@@ -11,8 +11,9 @@ use super::generations::Row;
 use super::{Context, VerbResult};
 use crate::error::Failure;
 use crate::project::processes::Former;
-use crate::project::realise::{is_foreign, told_foreign};
+use crate::project::realise::{is_of_writing, told_foreign};
 use crate::shown;
+use crate::verify::Damage;
 
 /// How many generations `status` shows.
 const SHOWN: usize = 5;
@@ -63,13 +64,15 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
     }
     // Whatever keeps it from being looked at, `status` has more to say.
     let changed = project.glance().unwrap_or_default();
-    if changed.iter().all(is_foreign) {
-        warnings.extend(told_foreign(&changed));
-    } else if let Some(first) = changed.first() {
+    let foreign = told_foreign(&changed);
+    let explained = |damage: &&Damage| foreign.is_some() && is_of_writing(damage);
+    let others: Vec<&Damage> = changed.iter().filter(|damage| !explained(damage)).collect();
+    warnings.extend(foreign.clone());
+    if let Some(first) = others.first() {
         warnings.push(format!(
             "the environment is not as it was built: {} changes, the first is {} ({}); `flambeau verify` lists them, \
              `flambeau verify --repair` mends them",
-            changed.len(),
+            others.len(),
             first.path.display(),
             first.kind.as_str(),
         ));

@@ -462,9 +462,20 @@ impl Project<'_> {
     }
 }
 
-/// Whether something is no file of a wheel: it was added, or put in the place of one, which has another name in its tree.
+/// Whether a finding comes of what somebody put into an environment: something was added, or put in the place of a file,
+/// which has another name in its tree; or a folder or file had to make way for that.
 #[must_use]
-pub fn is_foreign(damage: &Damage) -> bool {
+pub fn is_of_writing(damage: &Damage) -> bool {
+    let is_folder = || damage.path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    match damage.kind {
+        crate::verify::Kind::Missing => true,
+        crate::verify::Kind::Mode => is_folder() || is_foreign(damage),
+        _ => is_foreign(damage),
+    }
+}
+
+/// Whether something is no file of a wheel.
+fn is_foreign(damage: &Damage) -> bool {
     use crate::verify::Kind;
     match damage.kind {
         Kind::Added => true,

@@ -1,4 +1,5 @@
 """Who stays in the environment of a running process after a flip, and who follows the link."""
+import json
 import os
 import pathlib
 import pty
@@ -286,3 +287,18 @@ def test_torchrun_stays(torch):
         assert after_a_flip(torch, "1", "2", PARENT.format(who=WHO, what=what)) == []
         assert [rank.read_text().split()[0] for rank in ranks] == ["2", "2"]
     torch.activate("1")
+
+
+def test_status_lists_processes_in_former_environments(shared, two):
+    shared.activate(two[0][1])
+    status = ["status", "--json"]
+    parent = shared.start(shared.python, "-c", "print('ready', flush=True); import sys; sys.stdin.readline()")
+    try:
+        assert "former_processes" not in json.loads(shared.flambeau(*status))
+        shared.activate(two[1][1])
+        [former] = json.loads(shared.flambeau(*status))["former_processes"]
+        assert former["pid"] == parent.pid and "sys.stdin.readline" in former["command"]
+        assert str(parent.pid) in shared.flambeau("status")
+    finally:
+        parent.communicate("end\n", timeout=60)
+    assert "former_processes" not in json.loads(shared.flambeau(*status))
