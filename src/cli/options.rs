@@ -25,7 +25,7 @@ pub(super) struct ChoiceArgs {
     /// The package index to use in place of the one that pip uses
     #[arg(long, value_name = "URL")]
     pub index_url: Option<Url>,
-    /// How files get into the environment: symlink, hardlink, reflink or copy
+    /// Place files as symlink, hardlink, reflink or copy [default: hard links where that is possible]
     #[arg(long, value_name = "MODE", hide_short_help = true)]
     pub link_mode: Option<LinkMode>,
 }
