@@ -33,7 +33,11 @@ pub(super) fn run(args: &ActivateArgs, context: &Context<'_>) -> VerbResult {
     } else {
         let chosen = project.choose(&LiveHost::new(context.vars.clone()))?;
         let plan = project.plan(chosen, PlanOptions { locked: true })?;
-        let realised = project.find_environment(&plan)?.ok_or_else(|| {
+        let found = match project.find_environment(&plan)? {
+            Some(found) => Some(found),
+            None => project.rebound(&plan)?,
+        };
+        let realised = found.ok_or_else(|| {
             Failure::user(format!("the environment {} is not built", plan.key))
                 .hint("`flambeau build` builds and activates it")
         })?;

@@ -29,6 +29,7 @@ use crate::lockfile::keys::ParseKeysError;
 use crate::profile::ProfileError;
 use crate::project::activate::ActivateError;
 use crate::project::bundle::Error as BundlingError;
+use crate::project::editable::{BindError, EditableError};
 use crate::project::export::ExportError;
 use crate::project::from::FromError;
 use crate::project::graph::GraphError;
@@ -203,6 +204,7 @@ pub(super) fn realise(error: &RealiseError) -> Option<Advice> {
         RealiseError::Network(inner) => network(inner),
         RealiseError::Tree(inner) => tree(inner),
         RealiseError::Build(inner) => build(inner),
+        RealiseError::Bind(inner) => bind(inner),
         RealiseError::Full(_) | RealiseError::State { .. } | RealiseError::Fetch(_) => None,
     }
 }
@@ -272,11 +274,50 @@ fn activate(error: &ActivateError) -> Option<Advice> {
         )),
         ActivateError::Damaged { .. } => Some(advice(Kind::Integrity, ["`flambeau verify --repair` mends it"])),
         ActivateError::Verify(VerifyError::Path(inner)) => files(inner),
+        ActivateError::Bind(inner) => bind(inner),
         ActivateError::Ambiguous { .. } => Some(advice(Kind::User, ["give more of the key"])),
         ActivateError::Interpreter { .. } => Some(advice(
             Kind::User,
             ["`flambeau build` binds it to a Python that is there, without building anew"],
         )),
+    }
+}
+
+fn bind(error: &BindError) -> Option<Advice> {
+    match error {
+        BindError::Editable(inner) => Some(editable(inner)),
+        BindError::Config(inner) => config(inner),
+        BindError::Store(inner) | BindError::Verify(VerifyError::Store(inner)) => store(inner),
+        BindError::Verify(VerifyError::Path(inner)) => files(inner),
+        BindError::Build(inner) => build(inner),
+        BindError::Incomplete(_) => Some(advice(
+            Kind::Integrity,
+            ["`flambeau build` composes it from what the lockfile says"],
+        )),
+    }
+}
+
+fn editable(error: &EditableError) -> Advice {
+    match error {
+        EditableError::Path(inner) => files(inner).unwrap_or_else(|| advice(Kind::User, [])),
+        EditableError::Encoding(_) | EditableError::Syntax { .. } | EditableError::Value { .. } => advice(
+            Kind::User,
+            ["correct it, or take the folder out of `[tool.flambeau] editable`"],
+        ),
+        EditableError::Compiled { folder, .. } => {
+            let folder = folder.display();
+            let hints = vec![
+                format!(
+                    "make a wheel of it with `pip wheel --no-deps -w dist \"{folder}\"`, require that with \
+                     `flambeau add ./dist/….whl`, and take the folder out of `[tool.flambeau] editable`"
+                ),
+                format!("use modules that you built in the folder with `flambeau run --overlay \"{folder}\" -- …`"),
+            ];
+            (Kind::User, hints)
+        }
+        EditableError::Twice { .. } => advice(Kind::User, ["leave one of them in `[tool.flambeau] editable`"]),
+        EditableError::Script { .. } => advice(Kind::User, ["rename one of the scripts in `[project.scripts]`"]),
+        EditableError::Folder(_) => advice(Kind::User, ["rename the folder"]),
     }
 }
 
@@ -480,7 +521,7 @@ fn compose(error: &ComposeError) -> Option<Advice> {
     match error {
         ComposeError::Path(inner) => files(inner),
         ComposeError::Tree(inner) => tree(inner),
-        ComposeError::Reserved { .. } | ComposeError::Kinds { .. } => Some(advice(
+        ComposeError::Reserved { .. } | ComposeError::Kinds { .. } | ComposeError::Own(_) => Some(advice(
             Kind::Integrity,
             ["one of the packages has to go from the requirements"],
         )),

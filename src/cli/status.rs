@@ -62,6 +62,7 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
             state.interpreter.display()
         ));
     }
+    warnings.extend(project.bound_otherwise(&path, &state));
     // Whatever keeps it from being looked at, `status` has more to say.
     let changed = project.glance().unwrap_or_default();
     let foreign = told_foreign(&changed);
@@ -107,6 +108,8 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
         format!("  python  {}", state.interpreter.display()),
         format!("  created {}", state.created_at),
     ];
+    let own = state.editables.iter();
+    lines.extend(own.map(|own| format!("  own     {} {} ({})", own.name, own.version, own.path.display())));
     lines.extend(since);
     lines.extend(history.iter().map(Row::line));
     let former = project.processes_in_former()?;

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use super::Python;
 use serde::{Deserialize, Serialize};
 
-use super::compose::{ComposeError, Conflict, LinkMode, compose};
+use super::compose::{ComposeError, Conflict, Layout, LinkMode, compose, layout};
+use super::editable::Editables;
 use super::state::{self, EnvironmentState};
 use super::tree::Tree;
 use crate::backend::{Backend, Channel};
@@ -93,6 +94,9 @@ pub struct Composition {
     pub bytecode_here: Vec<String>,
     /// Its state file.
     pub state: EnvironmentState,
+    /// The project's own packages.
+    #[serde(default, skip_serializing_if = "Editables::is_empty")]
+    pub editables: Editables,
 }
 
 /// An environment that was made visible.
@@ -112,15 +116,14 @@ pub fn build(
     store: &Store,
     identity: &Identity,
     python: &Python,
-    trees: &[Tree],
+    (trees, editables): (&[Tree], &Editables),
     (mode, sync): (LinkMode, Sync),
 ) -> Result<Built, BuildError> {
     let staging = store.stage()?;
     let prefix = staging.path();
-    let (composed, linked) = compose(store, trees, prefix, mode)?;
+    let (composed, linked) = lay(store, (trees, editables), prefix, mode)?;
     checkpoint::reach("env.composed");
     let conflicts = composed.conflicts.clone();
-    let lower: BTreeSet<PathBuf> = trees.iter().filter_map(|tree| tree.lower(store)).collect();
     let state = EnvironmentState {
         installed_backend: identity.backend,
         created_at: state::now(),
@@ -144,22 +147,20 @@ pub fn build(
             names.sort();
             names
         },
-        lower_stores: lower.into_iter().collect(),
+        lower_stores: lower_stores(store, trees),
+        editables: editables.packages.clone(),
     };
-    bind(prefix, &state)?;
+    bind(prefix, &state, editables)?;
     checkpoint::reach("env.bound");
-    let name = identity.folder(python);
+    let name = identity.folder(python) + &editables.suffix();
     create_lease(&store.lease_path(&name))?;
     checkpoint::reach("env.leased");
     let composition = Composition {
         trees: trees.iter().map(|tree| tree.name.clone()).collect(),
         link_mode: mode,
-        bytecode_here: trees
-            .iter()
-            .filter(|tree| tree.lower(store).is_some() && tree.bytecode_is_in(store))
-            .map(|tree| tree.name.clone())
-            .collect(),
+        bytecode_here: bytecode_here(store, trees),
         state: state.clone(),
+        editables: editables.clone(),
     };
     publish(store, staging, &name, &composition, sync)?;
     Ok(Built {
@@ -167,6 +168,81 @@ pub fn build(
         conflicts,
         linked,
     })
+}
+
+/// Lays trees over each other, but for those that the project's own packages replace. The digest is that of all of them.
+fn lay(
+    store: &Store,
+    (trees, editables): (&[Tree], &Editables),
+    prefix: &Path,
+    mode: LinkMode,
+) -> Result<(Layout, Option<String>), ComposeError> {
+    let laid = editables.without_replaced(trees);
+    let (mut composed, linked) = compose(store, &laid, prefix, mode)?;
+    composed.conflicts.extend(editables.conflicts(&composed, &laid)?);
+    if laid.len() < trees.len() {
+        composed.digest = layout(store, trees, mode)?.digest;
+    }
+    Ok((composed, linked))
+}
+
+/// What [`build`] lays of a composition, without laying it.
+/// The places name trees of `laid`: all but those that are replaced.
+pub(crate) fn planned(
+    store: &Store,
+    composition: &Composition,
+    (trees, laid): (&[Tree], &[Tree]),
+) -> Result<Layout, ComposeError> {
+    let mut planned = layout(store, laid, composition.link_mode)?;
+    if laid.len() < trees.len() {
+        planned.digest = layout(store, trees, composition.link_mode)?.digest;
+    }
+    Ok(planned)
+}
+
+/// The stores of others that trees are in.
+fn lower_stores(store: &Store, trees: &[Tree]) -> Vec<PathBuf> {
+    let lower: BTreeSet<PathBuf> = trees.iter().filter_map(|tree| tree.lower(store)).collect();
+    lower.into_iter().collect()
+}
+
+/// The trees of lower stores whose bytecode is in this store.
+fn bytecode_here(store: &Store, trees: &[Tree]) -> Vec<String> {
+    let here = |tree: &&Tree| tree.lower(store).is_some() && tree.bytecode_is_in(store);
+    trees.iter().filter(here).map(|tree| tree.name.clone()).collect()
+}
+
+/// Composes what is in an environment once more under another name, with other packages of the project's own. The caller
+/// holds the guard of that name.
+pub fn rebind(
+    store: &Store,
+    name: &str,
+    (composition, trees): (&Composition, &[Tree]),
+    editables: &Editables,
+) -> Result<EnvironmentState, BuildError> {
+    let staging = store.stage()?;
+    let (prefix, mode) = (staging.path(), composition.link_mode);
+    let (composed, _) = lay(store, (trees, editables), prefix, mode)?;
+    let state = EnvironmentState {
+        created_at: state::now(),
+        flambeau_version: env!("CARGO_PKG_VERSION").to_owned(),
+        size_bytes: composed.bytes,
+        conflicts: composed.conflicts.into_iter().map(Into::into).collect(),
+        lower_stores: lower_stores(store, trees),
+        editables: editables.packages.clone(),
+        ..composition.state.clone()
+    };
+    bind(prefix, &state, editables)?;
+    create_lease(&store.lease_path(name))?;
+    let composition = Composition {
+        trees: composition.trees.clone(),
+        link_mode: mode,
+        bytecode_here: bytecode_here(store, trees),
+        state: state.clone(),
+        editables: editables.clone(),
+    };
+    publish(store, staging, name, &composition, Sync::Lazy)?;
+    Ok(state)
 }
 
 /// Makes a staged environment visible. One that is visible already is swapped, so that it is never missing.
@@ -188,8 +264,9 @@ fn publish(
 pub fn recompose(store: &Store, name: &str, composition: &Composition, trees: &[Tree]) -> Result<(), BuildError> {
     let staging = store.stage()?;
     let (prefix, state) = (staging.path(), &composition.state);
-    compose(store, trees, prefix, composition.link_mode)?;
-    bind(prefix, state)?;
+    let editables = &composition.editables;
+    lay(store, (trees, editables), prefix, composition.link_mode)?;
+    bind(prefix, state, editables)?;
     create_lease(&store.lease_path(name))?;
     publish(store, staging, name, composition, Sync::Lazy)
 }
@@ -217,14 +294,15 @@ pub(crate) fn binding_links(state: &EnvironmentState) -> [(String, PathBuf); 4] 
     ]
 }
 
-/// Ties the prefix to its interpreter, as PEP 405 has it, and writes the state file.
-fn bind(prefix: &Path, state: &EnvironmentState) -> Result<(), BuildError> {
+/// Ties the prefix to its interpreter, as PEP 405 has it, and to the project's own folders, and writes the state file.
+fn bind(prefix: &Path, state: &EnvironmentState, editables: &Editables) -> Result<(), BuildError> {
     let config = config_text(state).ok_or_else(|| BuildError::Interpreter(state.interpreter.clone()))?;
     write(&prefix.join("pyvenv.cfg"), config.as_bytes())?;
     for (name, target) in binding_links(state) {
         let link = prefix.join(name);
         symlink(target, &link).at("create the symlink", &link)?;
     }
+    editables.write(prefix)?;
     let bin = prefix.join("bin");
     set_mode(&bin, 0o555)?;
     write(&prefix.join(state::FILE_NAME), &state.to_bytes())?;

@@ -66,6 +66,9 @@ pub enum ComposeError {
         /// The path below the prefix.
         path: String,
     },
+    /// A package brings what is to be written for the project's own package.
+    #[error("a package brings `{0}`, which belongs to the project's own package")]
+    Own(String),
     /// One path is a file in one tree and a folder in another.
     #[error("`{path}` is a file in {file} and a folder in {folder}")]
     Kinds {

@@ -13,6 +13,7 @@ pub mod build;
 pub mod bytecode;
 pub mod compose;
 mod cuda;
+pub mod editable;
 pub mod foreign;
 mod lay;
 mod overlay;

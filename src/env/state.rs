@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::compose::Conflict;
+use super::editable::Editable;
 use crate::backend::{Backend, Channel};
 use crate::digest::{EnvironmentKey, LockfileDigest, TreeDigest};
 use crate::document::DocumentError;
@@ -94,6 +95,9 @@ pub struct EnvironmentState {
     /// Stores of others that its links lead into, by absolute paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lower_stores: Vec<PathBuf>,
+    /// The project's own packages, where it has some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub editables: Vec<Editable>,
 }
 
 /// A path that two packages wanted.
@@ -198,6 +202,7 @@ mod tests {
             conflicts: Vec::new(),
             trees: Vec::new(),
             lower_stores: Vec::new(),
+            editables: Vec::new(),
         };
         let one = "01".repeat(32);
         let (two, three) = ("02".repeat(32), "03".repeat(32));

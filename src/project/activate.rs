@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Project;
 use super::changes::Changes;
 use super::choice::Chosen;
+use super::editable::BindError;
 use super::realise::Realised;
 use crate::config::ConfigError;
 use crate::env::state::{EnvironmentState, StateError};
@@ -48,6 +49,9 @@ pub enum ActivateError {
     /// Verifying the environment.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// Binding it to the project's own packages.
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// The environment's interpreter is gone or another one by now.
     #[error("{} is bound to {}, {what}", path.display(), interpreter.display())]
     Interpreter {
@@ -151,6 +155,7 @@ impl Project<'_> {
         }
         let (path, is_key) = self.named_environment(name)?;
         let state = self.usable_state(&path)?;
+        let (path, state, _claim) = self.bound(&path, &state)?;
         let choice = self.explicit_choice(&state, is_key);
         self.flip(&path, &state, (Cause::Activate, choice), in_the_way)
     }
@@ -179,11 +184,17 @@ impl Project<'_> {
             .into(),
             other => other,
         })?;
+        let (path, state, _claim) = self.bound(&target.path, &state)?;
         let before = Before::of(&profile)?;
         let moved_aside = make_way(&profile, in_the_way)?;
         let request = self.request_of(cause, self.explicit_choice(&state, true));
         let overlay = Profile::overlay_text(&self.overlay_folders())?;
-        let generation = profile.reactivate(&store, target, request)?;
+        let generation = if path == target.path {
+            profile.reactivate(&store, target, request)?
+        } else {
+            // Its packages, bound to the project's own as they are now: another environment than that generation had.
+            profile.activate(&store, &path, &state, request)?.0
+        };
         self.after_the_flip(&profile, &overlay, &state);
         Ok(before.switched_to(state, generation, moved_aside))
     }
@@ -261,21 +272,6 @@ impl Project<'_> {
                 self.reporter.event(Event::Warning { message: &message });
             }
         }
-    }
-
-    /// The folders that `[tool.flambeau] editable` puts on the path. A folder with a `src` layout contributes `src`
-    /// too, before itself.
-    #[must_use]
-    pub fn overlay_folders(&self) -> Vec<PathBuf> {
-        let mut folders = Vec::new();
-        for folder in &self.config.editable {
-            let source = folder.join("src");
-            if source.is_dir() && !source.join("__init__.py").exists() {
-                folders.push(source);
-            }
-            folders.push(folder.clone());
-        }
-        folders
     }
 
     /// The state of an environment whose interpreter is still the one it is bound to.

@@ -66,7 +66,7 @@ impl Changes {
             size: size(after)
                 .zip(size(before))
                 .map(|(after, before)| after.saturating_sub(before)),
-            ..Self::of_packages(pins(before), pins(after))
+            ..Self::of_packages(pins(before).chain(own(before)), pins(after).chain(own(after)))
         }
     }
 
@@ -80,6 +80,14 @@ impl Changes {
 /// Name and version of every package of an environment.
 pub fn pins(state: &EnvironmentState) -> impl Iterator<Item = (&str, &str)> {
     state.installed_packages.iter().filter_map(|pin| pin.split_once("=="))
+}
+
+/// The project's own packages, which take the place of locked ones.
+fn own(state: &EnvironmentState) -> impl Iterator<Item = (&str, &str)> {
+    state
+        .editables
+        .iter()
+        .map(|own| (own.name.as_str(), own.version.as_str()))
 }
 
 #[cfg(test)]

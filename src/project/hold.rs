@@ -105,6 +105,7 @@ impl Project<'_> {
         else {
             return Ok(None);
         };
+        let (path, state, _claim) = self.bound(&path, &state)?;
         self.flip(&path, &state, (generation.cause, generation.choice), in_the_way)
             .map(Some)
     }

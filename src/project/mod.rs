@@ -25,6 +25,7 @@ pub mod bundle;
 pub mod changes;
 pub mod choice;
 pub mod direct;
+pub mod editable;
 pub mod export;
 pub mod from;
 mod full_versions;

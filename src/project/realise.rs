@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::editable::{BindError, EditableError};
 use super::homes::{Homes, wanted};
 use super::network::{Network, NetworkError};
 use super::pipeline::{Pipeline, drop_wheel};
@@ -64,6 +65,9 @@ pub enum RealiseError {
     /// The environment could not be composed.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The project's own packages.
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// The store's file system is full.
     #[error("the environment does not fit into the store")]
     Full(#[source] Shortage),
@@ -145,10 +149,17 @@ pub(super) fn fetch_wheels(
         .map_err(|error| blame::judged(error, network, (selected, &homes.direct)))
 }
 
+impl From<EditableError> for RealiseError {
+    fn from(error: EditableError) -> Self {
+        Self::Bind(error.into())
+    }
+}
+
 impl Project<'_> {
     /// Where the environment of a plan is or would be.
     pub fn environment_path(&self, plan: &Plan) -> Result<PathBuf, RealiseError> {
-        let (store, name) = (self.store()?, plan.identity()?.folder(&plan.python()));
+        let suffix = self.own(plan.interpreter.python)?.editables.suffix();
+        let (store, name) = (self.store()?, plan.identity()?.folder(&plan.python()) + &suffix);
         let lower = store.find_lower(Shelf::Envs, &name)?;
         Ok(lower.as_ref().unwrap_or(&store).path(Shelf::Envs, &name))
     }
@@ -158,7 +169,8 @@ impl Project<'_> {
         let store = self.store()?;
         store.check_version()?;
         let (identity, python) = (plan.identity()?, plan.python());
-        let name = identity.folder(&python);
+        let suffix = self.own(python.minor)?.editables.suffix();
+        let name = identity.folder(&python) + &suffix;
         let mut found: Vec<Store> = store.find_lower(Shelf::Envs, &name)?.into_iter().collect();
         if store.has(Shelf::Envs, &name) && store.trust(Shelf::Envs, &name)? != Trust::Unknown {
             found.push(store.clone());
@@ -282,7 +294,8 @@ impl Project<'_> {
         crate::collect::sweep(&store);
         let identity = plan.identity()?;
         let python = plan.python();
-        let name = identity.folder(&python);
+        let own = self.own(python.minor)?;
+        let name = identity.folder(&python) + &own.editables.suffix();
         let claim = Arc::new(store.claim()?);
         claim.hold(Shelf::Envs, &name)?;
         let _guard = store.guard(&name, self.reporter)?;
@@ -316,11 +329,12 @@ impl Project<'_> {
             state,
             conflicts,
             linked,
-        } = build(&store, &identity, &python, &members, (mode, sync))?;
+        } = build(&store, &identity, &python, (&members, &own.editables), (mode, sync))?;
         self.reporter.event(Event::Composed);
         if let Some(message) = &linked {
             self.reporter.event(Event::Warning { message });
         }
+        self.tell_own(&own, &state);
         crate::checkpoint::reach("build.committed");
         if !self.config.keep_wheels {
             self.drop_wheels(plan)?;

@@ -3,8 +3,9 @@
 use super::inspect::{Entries, Expected, look};
 use super::{Depth, Examined, Kind, Subject, Verifier, VerifyError};
 use crate::digest::{FileDigest, WheelDigest};
-use crate::env::build::{Composition, binding_links, config_text};
+use crate::env::build::{Composition, binding_links, config_text, planned};
 use crate::env::compose::{LinkMode, Place, layout, link_into};
+use crate::env::editable::Editables;
 use crate::env::runtime;
 use crate::env::state::{self, EnvironmentState};
 use crate::env::tree::Tree;
@@ -35,6 +36,10 @@ fn guess(store: &Store, name: &str) -> Result<Option<Composition>, VerifyError> 
     let Ok(state) = EnvironmentState::read(&folder) else {
         return Ok(None);
     };
+    // Only the record has the texts of the project's own packages.
+    if !state.editables.is_empty() {
+        return Ok(None);
+    }
     let shelf = store.names(Shelf::Wheels)?;
     let tag = format!("-cpython-{}", state.target.python.version().replace('.', ""));
     let candidates = |package: &str, version: Option<&str>| -> Vec<Tree> {
@@ -86,6 +91,7 @@ fn guess(store: &Store, name: &str) -> Result<Option<Composition>, VerifyError> 
             link_mode: if linked { LinkMode::Rule } else { LinkMode::Hardlink },
             bytecode_here: Vec::new(),
             state,
+            editables: Editables::default(),
         }
     }))
 }
@@ -120,18 +126,24 @@ fn home(store: &Store, composition: &Composition, tree: &str) -> Store {
         .unwrap_or_else(|| store.clone())
 }
 
-/// What binds an environment to its interpreter and tells what it is.
-fn own_entries(state: &EnvironmentState) -> Entries {
-    let text = |text: &[u8]| Expected::File {
+/// What binds an environment to its interpreter and to the project's own folders, and tells what it is.
+fn own_entries(Composition { state, editables, .. }: &Composition) -> Entries {
+    let text = |text: &[u8], executable| Expected::File {
         size: text.len() as u64,
         digest: FileDigest::of(text),
-        executable: false,
+        executable,
         or_link: None,
     };
     let mut entries = Entries::new();
-    entries.insert(state::FILE_NAME.to_owned(), text(&state.to_bytes()));
+    entries.insert(state::FILE_NAME.to_owned(), text(&state.to_bytes(), false));
     if let Some(config) = config_text(state) {
-        entries.insert("pyvenv.cfg".to_owned(), text(config.as_bytes()));
+        entries.insert("pyvenv.cfg".to_owned(), text(config.as_bytes(), false));
+    }
+    for folder in editables.folders() {
+        entries.insert(folder.to_owned(), Expected::Folder);
+    }
+    for file in &editables.files {
+        entries.insert(file.path.to_string(), text(file.text.as_bytes(), file.executable));
     }
     let links = binding_links(state).map(|(path, target)| (path, Expected::Link(target)));
     entries.extend(links);
@@ -168,11 +180,13 @@ impl Verifier<'_> {
             }
             return examined;
         };
-        let Ok(layout) = layout(self.store, &trees, composition.link_mode) else {
+        let laid = composition.editables.without_replaced(&trees);
+        let Ok(layout) = planned(self.store, &composition, (&trees, &laid)) else {
             examined.tell(&subject, &folder, "", Kind::Inconsistent);
             return examined;
         };
-        let mut entries = own_entries(&composition.state);
+        let own = own_entries(&composition);
+        let mut entries = Entries::new();
         for (path, place) in layout.places {
             let expected = match place {
                 Place::Folder => Expected::Folder,
@@ -180,7 +194,7 @@ impl Verifier<'_> {
                 Place::Bytecode { .. } => Expected::Bytecode,
                 Place::File { tree, fact } => {
                     // A link to the tree's file is as good: hard links may have been refused or too dear.
-                    let link = link_into(self.store, &trees[tree], &path);
+                    let link = link_into(self.store, &laid[tree], &path);
                     Expected::File {
                         size: fact.size,
                         digest: fact.digest,
@@ -191,6 +205,8 @@ impl Verifier<'_> {
             };
             entries.insert(path, expected);
         }
+        // A script of the project's own stands where a package brings one too.
+        entries.extend(own);
         let seen = look(number, &folder, &entries, depth);
         examined.take(&subject, &folder, seen);
         // A quick look goes by size and time, which an edit may leave as they are; the state is small and decides much.

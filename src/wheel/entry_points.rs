@@ -99,7 +99,7 @@ fn script(name: &str, reference: &str) -> Result<Script, EntryPointError> {
     })
 }
 
-fn is_identifier(text: &str) -> bool {
+pub(crate) fn is_identifier(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_some_and(|first| first.is_alphabetic() || first == '_')
         && chars.all(|other| other.is_alphanumeric() || other == '_')

@@ -273,8 +273,24 @@ def _overlay(prefix, real):
         # Before site-packages, so that a project's own code wins over an installed copy of it.
         at = next((i for i, path in enumerate(sys.path) if path.startswith(real + "/")), len(sys.path))
         sys.path[at:at] = paths
+        _announce(paths)
         # Child processes start from the resolved environment, which no longer knows the project.
         os.environ["FLAMBEAU_OVERLAY"] = name + "|" + project + "|" + os.pathsep.join(paths)
+
+
+def _announce(paths):
+    """Tells `site` which folders are on the path, so that a line of a .pth file does not add them once more."""
+    site = sys.modules.get("site")
+    original = getattr(site, "addpackage", None)
+    if original is None:
+        return
+
+    def addpackage(sitedir, name, known_paths):
+        if known_paths is not None:
+            known_paths.update(map(os.path.normcase, paths))
+        return original(sitedir, name, known_paths)
+
+    site.addpackage = addpackage
 
 
 def _command_line():

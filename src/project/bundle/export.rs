@@ -156,8 +156,15 @@ impl Project<'_> {
         let mut plan = self.finish_plan(chosen, read.clone(), interpreter)?;
         // Whoever takes trees in may have no Python to compile them with.
         plan.modules = plan.modules.max(Modules::Imported);
+        // Whoever takes trees in has packages of its own, or none.
+        let mut config = self.config.clone();
+        config.editable.clear();
+        let bare = Project {
+            config: &config,
+            ..*self
+        };
         // The claim keeps the environment, and so its trees, until they are listed.
-        let realised = self.realise(&plan)?;
+        let realised = bare.realise(&plan)?;
         let store = self.store()?;
         for selected in plan.selected()? {
             let name = tree_name(&wheel_id(&selected), &plan.python());
