@@ -230,7 +230,12 @@ pub(super) fn kept(
     if in_the_way == InTheWay::Refuse {
         project.profile().check_links()?;
     }
-    Ok(project.keep_held(in_the_way)?)
+    let kept = project.keep_held(in_the_way)?;
+    if let Some(kept) = &kept {
+        // The same packages, but perhaps with the project's own as they are now.
+        super::changes::tell(kept, context);
+    }
+    Ok(kept)
 }
 
 /// What an environment is, for people, behind what was done with it.

@@ -311,6 +311,7 @@ fn editable(error: &EditableError) -> Advice {
                     "make a wheel of it with `pip wheel --no-deps -w dist \"{folder}\"`, require that with \
                      `flambeau add ./dist/….whl`, and take the folder out of `[tool.flambeau] editable`"
                 ),
+                "list the wheel in `[tool.flambeau] requirements` if it is that of this project itself".to_owned(),
                 format!("use modules that you built in the folder with `flambeau run --overlay \"{folder}\" -- …`"),
             ];
             (Kind::User, hints)

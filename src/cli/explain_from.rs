@@ -115,7 +115,7 @@ pub(super) fn wheel_of_sources(sources: &Sources) -> Vec<String> {
     )];
     if let Sources::Folder(path) = sources {
         hints.push(format!(
-            "or `[tool.flambeau] editable = [\"{path}\"]` puts its code on the path"
+            "or `[tool.flambeau] editable = [\"{path}\"]` installs it in place"
         ));
     }
     hints
@@ -132,7 +132,9 @@ pub(super) fn foreign(error: &ForeignError) -> Advice {
             LineProblem::Unpinned(_) | LineProblem::Unhashed(_) | LineProblem::Include(_) => {
                 vec!["`uv pip compile --generate-hashes` or `pip-compile --generate-hashes` writes such a file"]
             }
-            LineProblem::Editable(_) => vec!["`[tool.flambeau] editable = [\"…\"]` puts one's own code on the path"],
+            LineProblem::Editable(_) => {
+                vec!["`[tool.flambeau] editable = [\"…\"]` installs a project of one's own in place"]
+            }
             _ => Vec::new(),
         },
         ForeignError::RequiresPython { .. } | ForeignError::Environment { .. } => {
@@ -188,7 +190,7 @@ fn wheel_commands(name: &str, version: Option<&str>, form: &SourceForm) -> Vec<S
     )];
     if let SourceForm::Folder(path) = form {
         hints.push(format!(
-            "or put its code on the path with `[tool.flambeau] editable = [\"{path}\"]`, and leave it out of the file \
+            "or install it in place with `[tool.flambeau] editable = [\"{path}\"]`, and leave it out of the file \
              (`uv export --no-emit-project`)"
         ));
     }

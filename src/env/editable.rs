@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::compose::{ComposeError, Conflict, Layout, Place};
+use super::runtime;
 use super::tree::Tree;
 use crate::digest::FileDigest;
 use crate::fsx::{self, PathContext as _, PathError};
@@ -80,7 +81,8 @@ impl Editables {
 
     /// The trees without those of packages that the project has itself.
     pub(crate) fn without_replaced<'t>(&self, trees: &'t [Tree]) -> Cow<'t, [Tree]> {
-        let replaced = |tree: &&Tree| self.packages.iter().any(|own| own.name == tree.facts.name);
+        let is_own = |name: &str| self.packages.iter().any(|own| own.name == name);
+        let replaced = |tree: &&Tree| is_own(&tree.facts.name) && !runtime::is_own(&tree.facts.name);
         if trees.iter().any(|tree| replaced(&tree)) {
             Cow::Owned(trees.iter().filter(|tree| !replaced(tree)).cloned().collect())
         } else {

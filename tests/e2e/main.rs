@@ -17,6 +17,7 @@ mod credentials;
 mod detect;
 mod doctor;
 mod documents;
+mod editable;
 mod export;
 mod failures;
 mod fetch;

@@ -3,7 +3,7 @@
 //! uv's own file is no list of what to install but a graph: it is walked from the project (or from the requirements of
 //! a script), over the dependencies whose markers hold. Extras and groups that conflict with each other are told apart
 //! by markers with encoded names (`extra == 'extra-4-demo-cu118'`), which hold when that extra is asked for.
-//! The project itself is not installed: one's own code is put on the path (`[tool.flambeau] editable`). No dependency
+//! The project itself is not installed from it: that is what `[tool.flambeau] editable` is for. No dependency
 //! group is installed unless it is asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,7 +118,7 @@ impl UvLock {
         let own = lock.roots().into_iter().map(|position| &lock.packages[position]);
         for root in own.filter(|root| root.source.virtual_.is_none()) {
             warnings.push(format!(
-                "{} itself is not installed; `[tool.flambeau] editable = [\"{}\"]` puts its code on the path",
+                "{} itself is not installed from this file; `[tool.flambeau] editable = [\"{}\"]` installs it in place",
                 root.name,
                 root.source.member().unwrap_or(".")
             ));
