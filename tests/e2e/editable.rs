@@ -117,7 +117,7 @@ fn the_project_is_installed_as_pip_would_install_it() {
     let expected = format!(
         "a.b | x y | own:main [z]\nconsole_scripts | own-run | own:main\ngui_scripts | own-show | own:main\n\
          pytest11 | mine | own\nOwn Mine X-Injected: yes None >=3.9\n\
-         ['{ACTIVE}', \"attrs>=1 ; extra == 'more'\"] ['more']\nown flambeau\nTrue 8\n\
+         ['{ACTIVE}', \"attrs>=1 ; extra == 'more'\"] ['more']\nown flambeau\nTrue 9\n\
          {{'dir_info': {{'editable': True}}, 'url': 'file://{}'}}",
         folder.display()
     );

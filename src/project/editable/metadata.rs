@@ -17,6 +17,9 @@ use crate::wheel::entry_points;
 use crate::wheel::layout::Layout;
 use crate::wheel::record;
 
+/// uv takes a dist-info without it for a broken one.
+const WHEEL: &str = "Wheel-Version: 1.0\nGenerator: flambeau\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
+
 /// One package of the project's own.
 pub(super) struct Package<'a> {
     pub(super) name: &'a Named,
@@ -42,6 +45,7 @@ impl Package<'_> {
             (format!("{site}/__editable__.{stem}.pth"), self.path_lines()?, false),
             (inside("INSTALLER"), "flambeau\n".to_owned(), false),
             (inside("METADATA"), self.metadata(), false),
+            (inside("WHEEL"), WHEEL.to_owned(), false),
             (inside("direct_url.json"), self.direct_url()?, false),
         ];
         // The names and references are checked, so that this reads what was written.

@@ -5,7 +5,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use toml::Value;
+use toml::{Table, Value};
 
 use super::manifest::Manifest;
 
@@ -131,9 +131,9 @@ impl Found<'_> {
             let development = texts(at("dev-mode-dirs"));
             if !development.is_empty() {
                 // What hatch itself puts on the path of an editable install.
-                development
-                    .iter()
-                    .for_each(|root| self.take(root, &named("dev-mode-dirs")));
+                for root in development {
+                    self.take(root, &named("dev-mode-dirs"));
+                }
                 return;
             }
             for package in texts(at("packages")) {
@@ -147,16 +147,19 @@ impl Found<'_> {
                         self.mapped(name.as_str().unwrap_or_default(), place, &named("sources"));
                     }
                 }
-                list => texts(list).iter().for_each(|root| self.take(root, &named("sources"))),
+                list => {
+                    for root in texts(list) {
+                        self.take(root, &named("sources"));
+                    }
+                }
             }
-            for place in manifest
-                .tool(&[keys, &["force-include"]].concat())
+            for place in at("force-include")
                 .and_then(Value::as_table)
                 .into_iter()
-                .flatten()
+                .flat_map(Table::keys)
             {
-                self.lost
-                    .push(format!("`{}` (`{}`)", named("force-include"), place.0.escape_debug()));
+                let setting = named("force-include");
+                self.lost.push(format!("`{setting}` (`{}`)", place.escape_debug()));
             }
         }
     }
