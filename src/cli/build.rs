@@ -96,6 +96,28 @@ pub(super) struct EnvironmentDocument {
     pub(super) changes: Vec<Change>,
     /// Bytes that this environment takes more than that one, where both are known.
     pub(super) size_change_bytes: Option<i64>,
+    /// The project's own packages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) editables: Vec<OwnPackage>,
+}
+
+/// A package of the project's own.
+#[derive(Debug, Serialize)]
+pub(super) struct OwnPackage {
+    pub(super) name: String,
+    pub(super) version: String,
+    path: std::path::PathBuf,
+}
+
+impl OwnPackage {
+    pub(super) fn all(state: &crate::env::state::EnvironmentState) -> Vec<Self> {
+        let of = |own: &crate::env::editable::Editable| Self {
+            name: own.name.clone(),
+            version: own.version.clone(),
+            path: own.path.clone(),
+        };
+        state.editables.iter().map(of).collect()
+    }
 }
 
 impl EnvironmentDocument {
@@ -132,6 +154,7 @@ impl EnvironmentDocument {
             warnings: Vec::new(),
             changes: Vec::new(),
             size_change_bytes: None,
+            editables: OwnPackage::all(state),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
+use super::build::OwnPackage;
 use super::{Context, VerbResult};
 use crate::backend::{Backend, Channel};
 use crate::digest::EnvironmentKey;
@@ -29,6 +30,9 @@ struct Row {
     roots: Vec<String>,
     /// The read-only lower store that it is in, where it is not in one's own.
     lower_store: Option<std::path::PathBuf>,
+    /// The packages of the project that it is bound to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    editables: Vec<OwnPackage>,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,6 +51,7 @@ pub(super) fn run(_args: &ListArgs, context: &Context<'_>) -> VerbResult {
     for listed in project.environments()? {
         match listed.state {
             Ok(state) => rows.push(Row {
+                editables: OwnPackage::all(&state),
                 key: state.environment_key,
                 backend: state.installed_backend,
                 channel: state.channel,
@@ -72,8 +77,13 @@ pub(super) fn run(_args: &ListArgs, context: &Context<'_>) -> VerbResult {
                 .lower_store
                 .as_ref()
                 .map_or_else(String::new, |store| format!("  in {} (read-only)", store.display()));
+            let own = row
+                .editables
+                .iter()
+                .map(|own| format!("  {} {}", own.name, own.version));
+            let own: String = own.collect();
             format!(
-                "{} {}  {:4} {:9} Python {:8} {:>7}  {}{lower}",
+                "{} {}  {:4} {:9} Python {:8} {:>7}  {}{lower}{own}",
                 if row.active { '*' } else { ' ' },
                 &row.key.to_string()[..12],
                 row.backend,

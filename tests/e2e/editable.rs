@@ -150,7 +150,14 @@ fn the_project_is_installed_as_pip_would_install_it() {
     world.write("pyproject.toml", &bare);
     world.flambeau(&["build"]).ok();
     assert_eq!(active(&world), plain);
-    world.flambeau(&["list"]).ok();
+    let list = world.flambeau(&["list"]).ok();
+    assert_eq!(list.stdout.matches("  own 1.2.3").count(), 1, "{list}");
+    let document = world.flambeau_json("list", &[]);
+    let rows = document["environments"].as_array().expect("a list");
+    assert_eq!(
+        rows.iter().filter(|row| row["editables"][0]["name"] == "own").count(),
+        1
+    );
 }
 
 #[test]

@@ -194,7 +194,7 @@ impl Project<'_> {
     }
 
     /// Brings an environment that is about to become active to what the project's own packages are now: itself, or its
-    /// sibling with other files, which is composed where it is not there. The claim keeps a new one until it is active.
+    /// sibling with other files, which is composed where it is not there. The claim keeps that one until it is active.
     pub fn bound(
         &self,
         path: &Path,
@@ -213,15 +213,20 @@ impl Project<'_> {
         let (configured, home) = (self.store()?, Store::new(home.to_owned()));
         let is_ours = configured.layers().any(|layer| layer.root() == home.root());
         let store = if is_ours { configured } else { home.clone() };
-        if let Some(found) = usable(&store, &wanted, state)? {
-            return Ok((found.0, found.1, None));
+        // A store that cannot be written takes no claims, and has nothing collected.
+        let claim = store
+            .claim()
+            .ok()
+            .filter(|claim| claim.hold(Shelf::Envs, &wanted).is_ok());
+        if let Some((path, state)) = usable(&store, &wanted, state)? {
+            return Ok((path, state, claim.map(Arc::new)));
         }
         store.prepare()?;
         let claim = store.claim()?;
         claim.hold(Shelf::Envs, &wanted)?;
         let _guard = store.guard(&wanted, self.reporter)?;
-        if let Some(found) = usable(&store, &wanted, state)? {
-            return Ok((found.0, found.1, Some(Arc::new(claim))));
+        if let Some((path, state)) = usable(&store, &wanted, state)? {
+            return Ok((path, state, Some(Arc::new(claim))));
         }
         let incomplete = || BindError::Incomplete(path.to_owned());
         let composition = composition(&home, name)?.ok_or_else(incomplete)?;
