@@ -317,12 +317,15 @@ def _refuse_pip(argv, real):
         return
     verb = "remove" if "uninstall" in command else "add"
     named = [word for word in command if not word.startswith("-") and word not in ("install", "uninstall")]
-    add = "hint: run `flambeau " + " ".join([verb] + (named or ["PACKAGE"])) + "`, then `flambeau build`\n"
-    if any(word == "-e" or word.startswith("--editable") for word in command):
-        add = "hint: list the folder in `[tool.flambeau] editable` in pyproject.toml, then run `flambeau build`\n"
-    sys.stderr.write(
-        "error: this environment is immutable, so pip cannot change it (" + real + ")\n" + add
-        + "hint: for your own code, list its folder in `[tool.flambeau] editable` or use `flambeau run --overlay DIR`\n"
+    hints = (
+        "hint: run `flambeau " + " ".join([verb] + (named or ["PACKAGE"])) + "`, then `flambeau build`\n"
+        "hint: for your own code, list its folder in `[tool.flambeau] editable` or use `flambeau run --overlay DIR`\n"
     )
+    if any(word == "-e" or word.startswith("--editable") for word in command):
+        hints = (
+            "hint: list the folder in `[tool.flambeau] editable` in pyproject.toml, then run `flambeau build`\n"
+            "hint: use `flambeau run --overlay DIR` to have it on the path for one command\n"
+        )
+    sys.stderr.write("error: this environment is immutable, so pip cannot change it (" + real + ")\n" + hints)
     sys.stderr.flush()
     os._exit(1)
