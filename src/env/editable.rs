@@ -118,10 +118,11 @@ impl Editables {
             let path = file.path.as_str();
             match places.get(path) {
                 None => {}
-                Some(Place::File { tree, .. }) if path.starts_with("bin/") => conflicts.push(Conflict {
+                // A symlink where the tree is in a lower store; whose it is follows from what the trees bring.
+                Some(Place::File { .. } | Place::Link(_)) if path.starts_with("bin/") => conflicts.push(Conflict {
                     path: path.to_owned(),
                     winner: file.package.clone(),
-                    loser: trees[*tree].facts.name.clone(),
+                    loser: owner_of_script(trees, &path["bin/".len()..]).unwrap_or_default(),
                 }),
                 Some(_) => return Err(ComposeError::Own(path.to_owned())),
             }
@@ -160,6 +161,15 @@ impl Editables {
             set_mode(&folder, 0o555)
         })
     }
+}
+
+/// The package whose script of this name is laid: the last in the order of their names.
+fn owner_of_script(trees: &[Tree], script: &str) -> Option<String> {
+    let has = |tree: &&Tree| {
+        let bin = tree.facts.root.folders.get("bin");
+        bin.is_some_and(|bin| bin.files.contains_key(script))
+    };
+    trees.iter().filter(has).map(|tree| tree.facts.name.clone()).max()
 }
 
 fn write(path: &Path, bound: &BoundFile) -> Result<(), PathError> {

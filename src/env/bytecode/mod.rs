@@ -459,4 +459,86 @@ mod tests {
             assert!(matches!(error, Err(BytecodeError::Start { .. })), "{error:?}");
         }
     }
+
+    /// Every CPython here that flambeau builds for: those of pyenv, and the one on the `PATH`.
+    fn pythons() -> Vec<(PathBuf, String)> {
+        let home = std::env::var_os("PYENV_ROOT").map(PathBuf::from);
+        let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pyenv")));
+        let versions = home
+            .map(|home| home.join("versions"))
+            .and_then(|folder| folder.read_dir().ok());
+        let managed = versions.into_iter().flatten().flatten();
+        let managed = managed.map(|entry| entry.path().join("bin/python3"));
+        let mut found: Vec<(PathBuf, String)> = Vec::new();
+        for program in managed.chain(["python3".into()]) {
+            let told = std::process::Command::new(&program)
+                .args(["-c", "import sys; print(sys.implementation.cache_tag)"])
+                .output();
+            let tag = told.map(|told| String::from_utf8_lossy(&told.stdout).trim().to_owned());
+            if let Ok(tag) = tag
+                && tag.starts_with("cpython-3")
+                && found.iter().all(|(_, other)| *other != tag)
+            {
+                found.push((program, tag));
+            }
+        }
+        found
+    }
+
+    /// Two sources that one worker compiles to other bytes in the other order, without the one form; and modules of the
+    /// standard library.
+    #[test]
+    fn bytes_depend_on_neither_order_nor_worker() {
+        let pythons = pythons();
+        if pythons.is_empty() {
+            println!("SKIPPED: there is no CPython here");
+        }
+        for (python, cache_tag) in pythons {
+            let folder = tempfile::tempdir().expect("a folder");
+            let root = folder.path().join("root");
+            std::fs::create_dir_all(root.join("p")).expect("folders");
+            std::fs::write(root.join("p/a.py"), "import foo\n").expect("written");
+            let text = "a = {\"foo\", 2, 3}\n\ndef f():\n    b = {\"foo\", 2, 3}\n";
+            std::fs::write(root.join("p/b.py"), text).expect("written");
+            let library = std::process::Command::new(&python)
+                .args(["-c", "import sysconfig; print(sysconfig.get_paths()['stdlib'])"])
+                .output()
+                .expect("it runs");
+            let library = PathBuf::from(String::from_utf8_lossy(&library.stdout).trim().to_owned());
+            let mut names: Vec<String> = ["a", "b"].map(str::to_owned).to_vec();
+            for name in [
+                "argparse",
+                "ast",
+                "configparser",
+                "enum",
+                "html/entities",
+                "inspect",
+                "json/decoder",
+                "typing",
+            ] {
+                let name = name.replace('/', "_");
+                let source = library.join(format!("{}.py", name.replace('_', "/")));
+                if std::fs::copy(source, root.join(format!("p/{name}.py"))).is_ok() {
+                    names.push(name);
+                }
+            }
+            let compiled = |number: usize, workers: usize, order: &[String]| {
+                let compiler = Compiler {
+                    python: python.clone(),
+                    cache_tag: cache_tag.clone(),
+                };
+                let source = |name: &String| (RelPath::new(&format!("p/{name}.py")).expect("a path"), name.clone());
+                let target = folder.path().join(number.to_string());
+                let compilers = Compilers::new(&compiler, workers);
+                let sources = order.iter().map(source).collect();
+                compilers.compile(&root, &target, sources).expect("compiled").files
+            };
+            let first = compiled(0, 1, &names);
+            assert!(first.len() >= 2, "{cache_tag}");
+            names.reverse();
+            assert_eq!(compiled(1, 1, &names), first, "{cache_tag}");
+            names.rotate_left(3);
+            assert_eq!(compiled(2, 2, &names), first, "{cache_tag}");
+        }
+    }
 }
