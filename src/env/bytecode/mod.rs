@@ -1,6 +1,6 @@
 //! Bytecode: unchecked-hash `.pyc` (PEP 552), compiled by persistent interpreter workers into a store object of its own.
 //!
-//! An environment's `__pycache__` folders are links into that object ([`object`]), laid whether it is there yet or not.
+//! An environment's `__pycache__` folders are links into that object (the module `object`), laid whether it is there yet or not.
 //! So an environment is complete without bytecode and becomes fast when the object is renamed into place.
 //!
 //! A worker only parses: it gets the path of a source and sends bytecode back; flambeau writes the file. So nothing
@@ -8,7 +8,7 @@
 //! a fixed hash seed; the name inside the bytecode is relative to site-packages, and Python replaces it by the real
 //! one when it loads the module.
 //!
-//! What marshal writes depends on what the worker compiled before, so it is brought into one form ([`marshal`]): the
+//! What marshal writes depends on what the worker compiled before, so it is brought into one form (the module `marshal`): the
 //! bytes are the same in every order and on every machine, for CPython 3.9 to 3.15.
 
 use std::fs::File;
