@@ -476,7 +476,10 @@ mod tests {
                 .output();
             let tag = told.map(|told| String::from_utf8_lossy(&told.stdout).trim().to_owned());
             if let Ok(tag) = tag
-                && tag.starts_with("cpython-3")
+                && tag
+                    .strip_prefix("cpython-3")
+                    .and_then(|minor| minor.parse::<u8>().ok())
+                    .is_some_and(|minor| (9..=15).contains(&minor))
                 && found.iter().all(|(_, other)| *other != tag)
             {
                 found.push((program, tag));
