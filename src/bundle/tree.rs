@@ -35,6 +35,8 @@ pub(super) struct BundledTree {
     /// The folder in the bundle that has its files.
     root: String,
     files: Vec<FileRow>,
+    /// Its folders without a file.
+    empty: Vec<RelPath>,
     /// Its documents: name and bytes.
     documents: Vec<(&'static str, Vec<u8>)>,
     /// What its commit record says of it.
@@ -94,6 +96,7 @@ impl BundledTree {
             root: format!("trees/{name}/root"),
             name,
             files: read.files,
+            empty: Vec::new(),
             documents: vec![("manifest.json", bytes), ("facts.json", fact_bytes)],
             contents: None,
         })
@@ -111,7 +114,11 @@ impl BundledTree {
             return Err(refuse(OTHER_VERSION.to_owned()));
         }
         let is_right = |row: &FileRow| row.is_bytecode() && !row.executable;
-        if !read.files.iter().all(is_right) || !read.files.is_sorted_by(|one, other| one.path < other.path) {
+        let is_cache = |folder: &RelPath| folder.file_name() == "__pycache__";
+        if !read.empty.iter().all(is_cache)
+            || !read.files.iter().all(is_right)
+            || !read.files.is_sorted_by(|one, other| one.path < other.path)
+        {
             return Err(refuse("its files are not sorted bytecode".to_owned()));
         }
         Ok(Self {
@@ -120,6 +127,7 @@ impl BundledTree {
             name,
             contents: Some(read.contents()),
             files: read.files,
+            empty: read.empty,
             documents: vec![("manifest.json", bytes)],
         })
     }
@@ -170,6 +178,9 @@ impl BundledTree {
             .for_each(|contents| staging.describe(contents.clone()));
         let root = staging.path().join("root");
         fsx::create_dir_all(&root)?;
+        for folder in &self.empty {
+            fsx::create_dir_all(&root.join(folder))?;
+        }
         for row in &self.files {
             let target = root.join(&row.path);
             if let Some(folder) = target.parent() {

@@ -316,6 +316,10 @@ fn editable(error: &EditableError) -> Advice {
             ];
             (Kind::User, hints)
         }
+        EditableError::Missing(_) => advice(
+            Kind::User,
+            ["name a folder that is there, or take it out of `editable` in pyproject.toml"],
+        ),
         EditableError::Twice { .. } => advice(Kind::User, ["leave one of them in `[tool.flambeau] editable`"]),
         EditableError::Script { .. } => advice(Kind::User, ["rename one of the scripts in `[project.scripts]`"]),
         EditableError::Folder(_) => advice(Kind::User, ["rename the folder"]),

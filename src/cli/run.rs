@@ -58,7 +58,7 @@ pub(super) fn shell(args: &InsideArgs, context: &Context<'_>) -> VerbResult {
     let environment = wanted(args, context)?;
     let shell = context.vars.os("SHELL").unwrap_or(OsStr::new("/bin/sh"));
     let mut command = command_in(&environment, shell, args, context)?;
-    mark_prompt(&mut command, shell, context);
+    enter_last(&mut command, shell, context);
     let name = context.config.project.file_name().unwrap_or_default();
     let mut prompt = OsString::from("(");
     prompt.push(name);
@@ -74,23 +74,21 @@ pub(super) fn shell(args: &InsideArgs, context: &Context<'_>) -> VerbResult {
     replace_with(command, shell, "set SHELL to the shell that you want")
 }
 
-/// Gives the environment's mark to the prompt of a shell that sets it from its own files, once those are read.
-fn mark_prompt(command: &mut Command, shell: &OsStr, context: &Context<'_>) {
-    if context.vars.os("VIRTUAL_ENV_DISABLE_PROMPT").is_some() {
-        return;
-    }
+/// Lets a shell enter the environment once it has read its own files, which may set `PATH` and the prompt: the
+/// environment comes first on the path again, and its mark stands before the prompt.
+fn enter_last(command: &mut Command, shell: &OsStr, context: &Context<'_>) {
+    let venv = command.get_envs().find(|(name, _)| *name == "VIRTUAL_ENV");
+    let venv = venv.and_then(|(_, value)| value).map(OsStr::to_owned);
+    command.env("_FLAMBEAU_VENV", venv.unwrap_or_default());
     match Path::new(shell).file_name().and_then(OsStr::to_str) {
-        // Run before the first prompt, and gone then. A configuration that sets it itself has a prompt of its own.
+        // Run before the first prompt, and gone then.
         Some("bash") => {
             let before = context.vars.raw("PROMPT_COMMAND").unwrap_or_default();
-            let mut value =
-                OsString::from("PS1=\"($VIRTUAL_ENV_PROMPT) $PS1\"; PROMPT_COMMAND=${_FLAMBEAU_PROMPT_COMMAND-}; ");
-            value.push("unset _FLAMBEAU_PROMPT_COMMAND; eval \"$PROMPT_COMMAND\"");
             command
                 .env("_FLAMBEAU_PROMPT_COMMAND", before)
-                .env("PROMPT_COMMAND", value);
+                .env("PROMPT_COMMAND", BASH_ENTERS);
         }
-        // It reads its files from ZDOTDIR: ours reads the user's.
+        // It reads its files from ZDOTDIR: ours read the user's.
         Some("zsh") => {
             let own = context.config.project.join(".venv/share/flambeau/zsh");
             if own.is_dir() {
@@ -101,16 +99,22 @@ fn mark_prompt(command: &mut Command, shell: &OsStr, context: &Context<'_>) {
             }
         }
         Some("fish") => {
-            command.args(["--init-command", FISH_PROMPT]);
+            command.args(["--init-command", FISH_ENTERS]);
         }
         _ => {}
     }
 }
 
-/// Puts the mark before the prompt of the user's own configuration, which was read before.
-const FISH_PROMPT: &str = "functions -q fish_prompt; and functions -c fish_prompt _flambeau_fish_prompt; \
+const BASH_ENTERS: &str = "VIRTUAL_ENV=$_FLAMBEAU_VENV PATH=$_FLAMBEAU_VENV/bin:$PATH; export VIRTUAL_ENV PATH; \
+    [ -n \"${VIRTUAL_ENV_DISABLE_PROMPT-}\" ] || PS1=\"($VIRTUAL_ENV_PROMPT) $PS1\"; \
+    PROMPT_COMMAND=${_FLAMBEAU_PROMPT_COMMAND-}; unset _FLAMBEAU_PROMPT_COMMAND _FLAMBEAU_VENV; \
+    eval \"$PROMPT_COMMAND\"";
+
+const FISH_ENTERS: &str = "set -gx VIRTUAL_ENV $_FLAMBEAU_VENV; set -gx PATH $VIRTUAL_ENV/bin $PATH; \
+    set -e _FLAMBEAU_VENV; if test -z \"$VIRTUAL_ENV_DISABLE_PROMPT\"; \
+    functions -q fish_prompt; and functions -c fish_prompt _flambeau_fish_prompt; \
     function fish_prompt; printf '(%s) ' $VIRTUAL_ENV_PROMPT; \
-    functions -q _flambeau_fish_prompt; and _flambeau_fish_prompt; end";
+    functions -q _flambeau_fish_prompt; and _flambeau_fish_prompt; end; end";
 
 /// The wanted environment, built and activated first where that is needed.
 fn wanted(args: &InsideArgs, context: &Context<'_>) -> Result<PathBuf, Failure> {

@@ -11,9 +11,8 @@ use super::generations::Row;
 use super::{Context, VerbResult};
 use crate::error::Failure;
 use crate::project::processes::Former;
-use crate::project::realise::{is_of_writing, told_foreign};
+use crate::project::realise::told_changes;
 use crate::shown;
-use crate::verify::Damage;
 
 /// How many generations `status` shows.
 const SHOWN: usize = 5;
@@ -65,19 +64,7 @@ pub(super) fn run(_args: &StatusArgs, context: &Context<'_>) -> VerbResult {
     warnings.extend(project.bound_otherwise(&path, &state));
     // Whatever keeps it from being looked at, `status` has more to say.
     let changed = project.glance().unwrap_or_default();
-    let foreign = told_foreign(&changed);
-    let explained = |damage: &&Damage| foreign.is_some() && is_of_writing(damage);
-    let others: Vec<&Damage> = changed.iter().filter(|damage| !explained(damage)).collect();
-    warnings.extend(foreign.clone());
-    if let Some(first) = others.first() {
-        warnings.push(format!(
-            "the environment is not as it was built: {} changes, the first is {} ({}); `flambeau verify` lists them, \
-             `flambeau verify --repair` mends them",
-            others.len(),
-            first.path.display(),
-            first.kind.as_str(),
-        ));
-    }
+    warnings.extend(told_changes(&changed));
     for warning in &warnings {
         context.ui.warning(warning);
     }

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::bytecode::{BytecodeManifest, Modules};
 use super::lay::{File, Linker, Sketch, files, link_text};
 use super::overlay::Overlay;
 use super::tree::{Tree, TreeError};
@@ -99,10 +100,12 @@ pub enum Place {
     Folder,
     /// A symlink to the same path of a tree or of its bytecode, with its target's text.
     Link(PathBuf),
-    /// A copy of a file of a tree's bytecode, where that has it when the environment is composed.
+    /// A file of a tree's bytecode, where that has it, or has none of any module yet, when the environment is composed.
     Bytecode {
         /// The tree, as an index into those that were given.
         tree: usize,
+        /// The text of a symlink to it; a copy where there is none.
+        link: Option<PathBuf>,
     },
     /// A file of a tree.
     File {
@@ -195,11 +198,18 @@ pub fn compose(
         match place {
             Place::Folder => drop(folder.folders.entry(name.to_owned()).or_default()),
             Place::Link(text) => folder.symlinks.push((name.to_owned(), text.clone())),
-            Place::Bytecode { tree } => {
-                let source = trees[*tree].bytecode.iter();
-                let source = source.map(|bytecode| bytecode.join("root").join(parent));
-                for source in source.filter(|source| source.join(name).is_file()) {
-                    folder.files.entry(source).or_default().push(file(false));
+            Place::Bytecode { tree, link } => {
+                let Some(bytecode) = trees[*tree].bytecode.as_deref() else {
+                    continue;
+                };
+                let source = bytecode.join("root").join(parent);
+                let is_there = source.join(name).is_file();
+                match link {
+                    Some(link) if is_there || !has_bytecode(bytecode) => {
+                        folder.symlinks.push((name.to_owned(), link.clone()));
+                    }
+                    None if is_there => folder.files.entry(source).or_default().push(file(false)),
+                    _ => {}
                 }
             }
             Place::File { tree, .. } if below[*tree] => {
@@ -237,6 +247,14 @@ fn join(folder: &str, name: &str) -> String {
         format!("{folder}/{name}")
     }
 }
+
+/// Whether any module was to be compiled for the object in a folder.
+fn has_bytecode(folder: &Path) -> bool {
+    BytecodeManifest::read(folder).is_ok_and(|manifest| manifest.modules != Modules::None)
+}
+
+/// The longest name of a file, in bytes, on all file systems that are used.
+const NAME_MAX: usize = 255;
 
 /// The folder of bytecode beside modules (PEP 3147).
 const CACHE: &str = "__pycache__";
@@ -359,12 +377,12 @@ impl Composer<'_> {
         for (module, tree) in modules {
             let tag = self.trees[tree].facts.cache_tag.as_deref().unwrap_or_default();
             let file = format!("{cache}/{module}.{tag}.pyc");
-            let place = if self.mode == LinkMode::Copy {
-                Place::Bytecode { tree }
-            } else {
-                Place::Link(self.link_bytecode(tree, &file))
-            };
-            self.places.push((file, place));
+            // Python would not find it by a name that no file system takes.
+            if module.len() + tag.len() + "..pyc".len() > NAME_MAX {
+                continue;
+            }
+            let link = (self.mode != LinkMode::Copy).then(|| self.link_bytecode(tree, &file));
+            self.places.push((file, Place::Bytecode { tree, link }));
         }
     }
 

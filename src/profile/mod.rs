@@ -274,6 +274,12 @@ impl Profile {
         older.unwrap_or(Err(ProfileError::NoOlder(current)))
     }
 
+    /// The newest generation that is older than one.
+    pub fn generation_before(&self, number: u64) -> Result<Generation, ProfileError> {
+        let older = self.older_than(number).next();
+        older.unwrap_or(Err(ProfileError::NoOlder(Some(number))))
+    }
+
     /// The state link first: it is relative and never changes, so from the second time on one rename moves both.
     fn flip(&self, generation: &Generation) -> Result<(), ProfileError> {
         if let Occupant::Nothing = occupant_of_state(&self.state_link())? {

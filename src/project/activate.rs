@@ -175,17 +175,25 @@ impl Project<'_> {
             profile.check_links()?;
         }
         let _guard = profile.guard(|| self.waiting())?;
-        let target = profile.rollback_target(to)?;
-        let state = self.usable_state(&target.path).map_err(|error| match error {
-            ActivateError::Profile(ProfileError::State(StateError::Missing(_))) => ProfileError::Vanished {
-                number: target.number,
-                path: target.path.clone(),
-            }
-            .into(),
-            other => other,
-        })?;
-        let (path, state, _claim) = self.bound(&target.path, &state)?;
         let before = Before::of(&profile)?;
+        let mut target = profile.rollback_target(to)?;
+        let (path, state, _claim) = loop {
+            let state = self.usable_state(&target.path).map_err(|error| match error {
+                ActivateError::Profile(ProfileError::State(StateError::Missing(_))) => ProfileError::Vanished {
+                    number: target.number,
+                    path: target.path.clone(),
+                }
+                .into(),
+                other => other,
+            })?;
+            let bound = self.bound(&target.path, &state)?;
+            // With the project's own packages as they are now it is the active environment: there is nothing to go back to
+            // in it.
+            if to.is_some() || before.path.as_ref() != Some(&bound.0) || target.path == bound.0 {
+                break bound;
+            }
+            target = profile.generation_before(target.number)?;
+        };
         let moved_aside = make_way(&profile, in_the_way)?;
         let request = self.request_of(cause, self.explicit_choice(&state, true));
         let overlay = Profile::overlay_text(&self.overlay_folders())?;

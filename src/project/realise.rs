@@ -226,7 +226,7 @@ impl Project<'_> {
         };
         (has != link_mode(asked)).then(|| {
             format!(
-                "the environment was built {had}, so `{}` has no effect; it counts for environments built from now on",
+                "the environment was built {had} and stays so; `{}` counts for environments that are built with it",
                 asked.as_str()
             )
         })
@@ -299,8 +299,9 @@ impl Project<'_> {
         let claim = Arc::new(store.claim()?);
         claim.hold(Shelf::Envs, &name)?;
         let _guard = store.guard(&name, self.reporter)?;
-        // Another process may have built it while this one waited.
+        // Another process may have built it while this one waited, and without its bytecode.
         if let Some(found) = self.find_environment(plan)? {
+            self.complete_bytecode(&store, plan, &found, &claim)?;
             return Ok(Realised {
                 claim: Some(claim),
                 ..found
@@ -417,8 +418,7 @@ impl Project<'_> {
             cache: None,
             reporter: &Silent,
         };
-        let damaged = verifier.glance(name).unwrap_or_default();
-        if let Some(message) = told_foreign(&damaged) {
+        for message in told_changes(&verifier.glance(name).unwrap_or_default()) {
             self.reporter.event(Event::Warning { message: &message });
         }
     }
@@ -476,16 +476,27 @@ impl Project<'_> {
     }
 }
 
-/// Whether a finding comes of what somebody put into an environment: something was added, or put in the place of a file,
-/// which has another name in its tree; or a folder or file had to make way for that.
+/// What is said of findings in an environment: foreign files, and what else is not as it was built.
 #[must_use]
-pub fn is_of_writing(damage: &Damage) -> bool {
-    let is_folder = || damage.path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
-    match damage.kind {
-        crate::verify::Kind::Missing => true,
-        crate::verify::Kind::Mode => is_folder() || is_foreign(damage),
-        _ => is_foreign(damage),
-    }
+pub fn told_changes(damaged: &[Damage]) -> Vec<String> {
+    let foreign = told_foreign(damaged);
+    // A folder that had to make way for a foreign file is no finding of its own.
+    let is_folder = |damage: &Damage| damage.path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    let of_writing = |damage: &Damage| {
+        is_foreign(damage) || (foreign.is_some() && damage.kind == crate::verify::Kind::Mode && is_folder(damage))
+    };
+    let others: Vec<&Damage> = damaged.iter().filter(|damage| !of_writing(damage)).collect();
+    let other = others.first().map(|first| {
+        format!(
+            "the environment is not as it was built: {} change{}, the first is {} ({}); `flambeau verify` lists them, \
+             `flambeau verify --repair` mends them",
+            others.len(),
+            if others.len() == 1 { "" } else { "s" },
+            first.path.display(),
+            first.kind.as_str(),
+        )
+    });
+    foreign.into_iter().chain(other).collect()
 }
 
 /// Whether something is no file of a wheel.
@@ -502,8 +513,7 @@ fn is_foreign(damage: &Damage) -> bool {
 }
 
 /// The sentence about what was put into an environment; none where nothing was.
-#[must_use]
-pub fn told_foreign(damaged: &[Damage]) -> Option<String> {
+fn told_foreign(damaged: &[Damage]) -> Option<String> {
     let foreign = || damaged.iter().filter(|damage| is_foreign(damage));
     let first = foreign().next()?;
     let count: usize = foreign().map(|damage| files_at(&damage.path)).sum();

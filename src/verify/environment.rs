@@ -191,7 +191,8 @@ impl Verifier<'_> {
             let expected = match place {
                 Place::Folder => Expected::Folder,
                 Place::Link(target) => Expected::Link(target),
-                Place::Bytecode { .. } => Expected::Bytecode,
+                Place::Bytecode { link: None, .. } => Expected::Bytecode,
+                Place::Bytecode { link: Some(link), .. } => Expected::MaybeLink(link),
                 Place::File { tree, fact } => {
                     // A link to the tree's file is as good: hard links may have been refused or too dear.
                     let link = link_into(self.store, &laid[tree], &path);

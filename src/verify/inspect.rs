@@ -23,6 +23,8 @@ pub(super) enum Expected {
     Folder,
     /// A symlink with this target.
     Link(PathBuf),
+    /// A symlink with this target, which may be missing.
+    MaybeLink(PathBuf),
     /// A file of 0444, whose content is judged elsewhere.
     Document,
     /// A copy of bytecode, of 0444. It may be missing, and nothing tells what should be in it.
@@ -76,7 +78,8 @@ pub(super) fn look(subject: usize, root: &Path, entries: &Entries, depth: Depth)
     looker.folder("", root);
     let Looker { mut seen, reached, .. } = looker;
     let mut gone: Option<String> = None;
-    let wanted = entries.iter().filter(|(_, expected)| **expected != Expected::Bytecode);
+    let may_miss = |expected: &Expected| matches!(expected, Expected::Bytecode | Expected::MaybeLink(_));
+    let wanted = entries.iter().filter(|(_, expected)| !may_miss(expected));
     for (path, _) in wanted.filter(|(path, _)| !reached.contains(path.as_str())) {
         // What was in a folder that is gone, or no folder any more, is not told again.
         let told = |above: &String| {
@@ -150,7 +153,7 @@ impl Looker<'_> {
             Expected::File {
                 or_link: Some(target), ..
             } if std::fs::read_link(path).is_ok_and(|found| found == *target) => {}
-            Expected::Link(target) if meta.is_symlink() => {
+            Expected::Link(target) | Expected::MaybeLink(target) if meta.is_symlink() => {
                 if !std::fs::read_link(path).is_ok_and(|found| found == *target) {
                     self.tell(inside, Kind::Link);
                 }

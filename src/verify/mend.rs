@@ -237,8 +237,8 @@ impl Mender<'_> {
             allow_unrecorded: true,
         };
         // As much as was there, where that can be told.
-        let all = manifest.is_some_and(|manifest| manifest.left_out.is_empty());
-        let staging = trees.stage_bytecode(&tree, if all { Modules::All } else { Modules::Imported })?;
+        let modules = manifest.map_or(Modules::Imported, |manifest| manifest.modules);
+        let staging = trees.stage_bytecode(&tree, modules)?;
         store.publish(staging, Shelf::Bytecode, name, Sync::Lazy)?;
         Ok(())
     }

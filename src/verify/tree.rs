@@ -8,22 +8,27 @@ use super::{Depth, Examined, Kind, Subject, Verifier};
 use crate::digest::FileDigest;
 use crate::env::bytecode::{BytecodeManifest, bytecode_name};
 use crate::env::tree::{Tree, is_top_level_record};
+use crate::relpath::RelPath;
 use crate::store::{Shelf, Store};
 use crate::wheel::manifest::{FileRow, Manifest, is_bytecode_path};
 use crate::wheel::record;
 
 /// What is below the folder of a tree, or of its bytecode, according to the manifest.
-fn entries(documents: &[&str], files: &[FileRow]) -> Entries {
+fn entries(documents: &[&str], files: &[FileRow], empty: &[RelPath]) -> Entries {
     let documents = documents.iter().map(|name| ((*name).to_owned(), Expected::Document));
     let mut entries: Entries = documents.collect();
     entries.insert("root".to_owned(), Expected::Folder);
-    for row in files {
-        let path = format!("root/{}", row.path.as_str());
+    let folders = empty.iter().map(|folder| format!("root/{folder}/"));
+    let paths = files.iter().map(|row| format!("root/{}", row.path)).chain(folders);
+    for path in paths {
         for (at, _) in path.match_indices('/') {
             if !entries.contains_key(&path[..at]) {
                 entries.insert(path[..at].to_owned(), Expected::Folder);
             }
         }
+    }
+    for row in files {
+        let path = format!("root/{}", row.path.as_str());
         let expected = Expected::File {
             size: row.size,
             digest: row.digest,
@@ -105,7 +110,7 @@ impl Verifier<'_> {
         }
         match BytecodeManifest::read(&folder) {
             Ok(manifest) if bytecode_name(&manifest.tree) == name => {
-                let expected = entries(&["manifest.json"], &manifest.files);
+                let expected = entries(&["manifest.json"], &manifest.files, &manifest.empty);
                 examined.take(&subject, &folder, look(number, &folder, &expected, depth));
             }
             _ => examined.tell(
@@ -135,7 +140,7 @@ impl Verifier<'_> {
             examined.tell(&subject, &folder, "manifest.json", document("manifest.json"));
             return examined;
         };
-        let expected = entries(&["manifest.json", "facts.json"], &manifest.files);
+        let expected = entries(&["manifest.json", "facts.json"], &manifest.files, &[]);
         let seen = look(number, &folder, &expected, depth);
         examined.take(&subject, &folder, seen);
         let whole = |document: &str| !examined.damaged.iter().any(|damage| damage.inside == document);

@@ -200,7 +200,16 @@ fn import_roots_are_on_the_path_once_and_first() {
 fn several_folders_and_folders_without_a_project_table() {
     let Some(world) = project(&[]) else { return };
     let whole = world.read("pyproject.toml");
-    let editable = "editable = [\".\", \"libs/two\", \"libs/plain\", \"./libs/two\", \"missing\"]";
+    let editable = "editable = [\".\", \"libs/two\", \"libs/plain\", \"./libs/two\"]";
+    world.write(
+        "pyproject.toml",
+        whole.replace("editable = [\".\"]", "editable = [\"missing\"]"),
+    );
+    let missing = world.flambeau(&["build", "--channel", "cpu"]).fails(1);
+    assert!(
+        missing.stderr.contains("missing of `[tool.flambeau] editable`"),
+        "{missing}"
+    );
     world.write("pyproject.toml", whole.replace("editable = [\".\"]", editable));
     world.write(
         "libs/two/pyproject.toml",

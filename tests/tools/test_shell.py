@@ -20,13 +20,13 @@ def small(project):
     return project
 
 
-def shell(project, name, **environ):
+def shell(project, name, more="", **environ):
     if not shutil.which(name):
         pytest.skip(f"{name} is not installed")
     file, text = RC[name]
     rc = project.folder.parent / "home" / file
     rc.parent.mkdir(parents=True, exist_ok=True)
-    rc.write_text(text)
+    rc.write_text(text + more)
     environ = {**project.environ, "SHELL": shutil.which(name), "TERM": "dumb", **environ}
     for variable in ("VIRTUAL_ENV", "ZDOTDIR", "PROMPT_COMMAND"):
         if variable not in environ or variable == "VIRTUAL_ENV":
@@ -44,6 +44,15 @@ def test_the_prompt_is_marked_after_the_user_s_own_configuration(small, name):
     child.expect_exact("(project) own> ")
     child.sendline("exit")
     child.expect(pexpect.EOF)
+
+
+@pytest.mark.parametrize("name", RC)
+def test_the_environment_comes_first_whatever_the_configuration_puts_on_the_path(small, name):
+    path = "set -gx PATH /usr/bin /bin; set -gx VIRTUAL_ENV /other\n" if name == "fish" else "export PATH=/usr/bin:/bin VIRTUAL_ENV=/other\n"
+    child = shell(small, name, more=path)
+    child.expect_exact("(project) own> ")
+    child.sendline("python -c 'import os, sys; print(\"pre\" + \"fix\", sys.prefix, os.environ[\"VIRTUAL_ENV\"])'")
+    child.expect_exact(f"prefix {small.venv} {small.venv}")
 
 
 def test_bash_keeps_the_prompt_command_that_it_was_given(small):

@@ -3,6 +3,10 @@
 //! `bytecode/<sha256[..40]>-<name>-<version>-<cache tag>/` holds `root/`, in the shape of the tree's and with nothing in
 //! it but `__pycache__` folders, and `manifest.json`. Neither a key nor a tree digest depends on it: a tree is complete
 //! without, and one object serves every environment that has the tree.
+//! There is a folder for the modules of every folder, be it empty, and an object without any bytecode where none is
+//! wanted: a link of an environment that leads nowhere would stop whoever copies or packs a package.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +14,7 @@ use super::super::FORM;
 use super::super::tree::{Tree, TreeError, Trees, damaged_files, read_document, write_document};
 use super::imports;
 use crate::checkpoint;
-use crate::fsx::PathContext as _;
+use crate::fsx::{self, PathContext as _};
 use crate::progress::Event;
 use crate::relpath::RelPath;
 use crate::store::{Shelf, Staging, Store, Trust};
@@ -19,7 +23,8 @@ use crate::wheel::manifest::{FileRow, SCHEMA};
 use crate::wheel::unpack::sources;
 
 /// Which modules of wheels are compiled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Modules {
     /// None.
     None,
@@ -37,11 +42,16 @@ pub struct BytecodeManifest {
     pub schema: u32,
     /// The folder name of the tree whose modules these are.
     pub tree: String,
+    /// Which modules were to be compiled.
+    pub modules: Modules,
     /// Full version of the Python that compiled them.
     pub compiled_by: String,
     /// Folders of tests that were left out, relative to site-packages.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<RelPath>,
+    /// The `__pycache__` folders without a file, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub empty: Vec<RelPath>,
     /// The files, sorted by path.
     pub files: Vec<FileRow>,
 }
@@ -55,20 +65,21 @@ pub fn bytecode_name(tree: &str) -> &str {
 
 /// Whether a store has the object with all that is wanted, as far as can be told without reading it.
 pub(crate) fn is_there(store: &Store, name: &str, wanted: Modules) -> bool {
-    let has_all = || {
+    let has_enough = || {
         let contents = store.contents(Shelf::Bytecode, name).ok().flatten();
-        contents.is_some_and(|contents| contents.get(LEFT_OUT).and_then(serde_json::Value::as_u64) == Some(0))
+        let modules = contents.and_then(|contents| serde_json::from_value(contents.get(MODULES)?.clone()).ok());
+        modules.unwrap_or(Modules::Imported) >= wanted
     };
-    wanted == Modules::None || (store.has(Shelf::Bytecode, name) && (wanted != Modules::All || has_all()))
+    store.has(Shelf::Bytecode, name) && (wanted == Modules::None || has_enough())
 }
 
-/// The key under which the commit record has how many folders were left out.
-const LEFT_OUT: &str = "left_out";
+/// The key under which the commit record has which modules were to be compiled.
+const MODULES: &str = "modules";
 
 impl BytecodeManifest {
     /// What the commit record of the object says of it.
     pub(crate) fn contents(&self) -> serde_json::Value {
-        serde_json::json!({ LEFT_OUT: self.left_out.len() })
+        serde_json::json!({ MODULES: self.modules })
     }
 
     /// Reads what the object in a folder says of itself.
@@ -77,13 +88,19 @@ impl BytecodeManifest {
     }
 }
 
+/// The folder for the bytecode of a module.
+fn cache_of(source: &RelPath) -> Option<RelPath> {
+    let (folder, _) = source.as_str().rsplit_once('/')?;
+    RelPath::new(&format!("{folder}/__pycache__")).ok()
+}
+
 impl Trees<'_> {
     /// Makes the bytecode of a tree where it is not there, or only in part. A tree of a lower store whose bytecode is
     /// there too needs none here.
     pub fn compile(&self, tree: &Tree) -> Result<(), TreeError> {
         let name = bytecode_name(&tree.name);
         let own = self.store.path(Shelf::Bytecode, name);
-        if self.modules == Modules::None || tree.bytecode.as_ref() != Some(&own) {
+        if tree.bytecode.as_ref() != Some(&own) {
             return Ok(());
         }
         // Before the look, as for trees: what is seen afterwards stays.
@@ -97,11 +114,16 @@ impl Trees<'_> {
         if self.has_bytecode(name)? {
             return Ok(());
         }
-        self.reporter.event(Event::CompileStarted { file: &tree.facts.file });
+        let file = &tree.facts.file;
+        if self.modules != Modules::None {
+            self.reporter.event(Event::CompileStarted { file });
+        }
         let staging = self.stage_bytecode(tree, self.modules)?;
         checkpoint::reach("bytecode.compiled");
         self.store.publish(staging, Shelf::Bytecode, name, self.sync)?;
-        self.reporter.event(Event::Compiled { file: &tree.facts.file });
+        if self.modules != Modules::None {
+            self.reporter.event(Event::Compiled { file });
+        }
         Ok(())
     }
 
@@ -127,8 +149,11 @@ impl Trees<'_> {
     pub(crate) fn stage_bytecode(&self, tree: &Tree, modules: Modules) -> Result<Staging, TreeError> {
         let root = tree.folder.join("root");
         let mut sources = sources(&tree.manifest()?.files, Layout::new(self.python.minor));
+        let caches: BTreeSet<RelPath> = sources.iter().filter_map(|(path, _)| cache_of(path)).collect();
         let mut left_out = Vec::new();
-        if modules != Modules::All {
+        if modules == Modules::None {
+            sources.clear();
+        } else if modules == Modules::Imported {
             for folder in imports::unimported(&root, &sources) {
                 let inside = format!("{folder}/");
                 sources.retain(|(_, module)| !module.starts_with(&inside));
@@ -139,6 +164,9 @@ impl Trees<'_> {
         let mut staging = self.store.stage()?;
         let target = staging.path().join("root");
         std::fs::create_dir(&target).at("create the folder", &target)?;
+        for cache in &caches {
+            fsx::create_dir_all(&target.join(cache))?;
+        }
         let compiled = self.compilers.compile(&root, &target, sources);
         let compiled = compiled.map_err(|source| TreeError::Bytecode {
             file: tree.facts.file.clone(),
@@ -148,9 +176,16 @@ impl Trees<'_> {
             let message = format!("`{path}` of {} has no bytecode: {why}", tree.facts.file);
             self.reporter.event(Event::Warning { message: &message });
         }
+        let parent = |row: &FileRow| row.path.as_str().rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        let filled: BTreeSet<String> = compiled.files.iter().filter_map(parent).collect();
         let manifest = BytecodeManifest {
             schema: SCHEMA,
             tree: tree.name.clone(),
+            modules,
+            empty: caches
+                .into_iter()
+                .filter(|cache| !filled.contains(cache.as_str()))
+                .collect(),
             compiled_by: self.python.version.clone(),
             left_out,
             files: compiled.files,

@@ -316,7 +316,15 @@ def _refuse_pip(argv, real):
     if next((word for word in command if word in others or word in ("install", "uninstall")), None) in others:
         return
     verb = "remove" if "uninstall" in command else "add"
-    named = [word for word in command if not word.startswith("-") and word not in ("install", "uninstall")]
+    # Options that take a value, which is no package. A requirements file has no command of its own yet.
+    valued = ("--python", "--cache-dir", "--log", "--proxy", "--timeout", "--retries", "--cert", "--client-cert", "--trusted-host",
+              "-r", "--requirement", "-c", "--constraint", "-i", "--index-url", "--extra-index-url", "-f", "--find-links",
+              "--platform", "--python-version", "--implementation", "--abi", "--src", "--progress-bar", "--no-binary",
+              "--only-binary", "--report", "-C", "--config-settings", "--upgrade-strategy")
+    named = [
+        word for before, word in zip([""] + command, command)
+        if not word.startswith("-") and word not in ("install", "uninstall") and before not in valued
+    ]
     hints = (
         "hint: run `flambeau " + " ".join([verb] + (named or ["PACKAGE"])) + "`, then `flambeau build`\n"
         "hint: for your own code, list its folder in `[tool.flambeau] editable` or use `flambeau run --overlay DIR`\n"

@@ -76,6 +76,9 @@ pub enum EditableError {
         /// How it declares them.
         how: String,
     },
+    /// A folder that is not there.
+    #[error("{} of `[tool.flambeau] editable` is no folder", .0.display())]
+    Missing(PathBuf),
     /// Two folders of one name.
     #[error("{} and {} are both the package `{name}`", first.display(), second.display())]
     Twice {
@@ -142,6 +145,9 @@ impl Project<'_> {
         let mut own = Own::default();
         let mut scripts: BTreeMap<String, String> = BTreeMap::new();
         for folder in self.editable_folders() {
+            if !folder.is_dir() {
+                return Err(EditableError::Missing(folder));
+            }
             let manifest = Manifest::read(&folder)?;
             if let Some(how) = extension_modules(&folder, &manifest)? {
                 return Err(EditableError::Compiled { folder, how });
@@ -164,7 +170,7 @@ impl Project<'_> {
         Ok(own)
     }
 
-    /// The folders, each once and by its real path; one that is not there yet may come.
+    /// The folders, each once and by its real path.
     fn editable_folders(&self) -> Vec<PathBuf> {
         let mut folders: Vec<PathBuf> = Vec::new();
         for configured in &self.config.editable {

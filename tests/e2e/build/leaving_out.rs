@@ -47,6 +47,9 @@ fn an_environment_is_complete_without_bytecode_and_gets_it_later() {
         "2.7.0+cu118"
     );
     assert_eq!(bytecode(&plain), Vec::<PathBuf>::new(), "Python wrote into the store");
+    // Whoever copies or packs a package follows its links.
+    let site = super::reproducible::site_packages(Path::new(text(&plain, "path")));
+    assert!(site.join("torch/__pycache__").is_dir() && site.join("torch/nn/__pycache__").is_dir());
     world.flambeau(&["verify"]).ok();
     let again = world.build(&["--backend", "cuda", "--no-compile-bytecode"]);
     assert_eq!((&again["reused"], &again["path"]), (&Value::Bool(true), &plain["path"]));

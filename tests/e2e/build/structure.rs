@@ -91,6 +91,7 @@ fn folders_are_real_but_for_bytecode_and_headers() {
     // No module, no data file and nothing outside packages is anywhere but in the environment.
     for (path, metadata) in walked(&environment) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        assert!(path.exists(), "{} leads nowhere", path.display());
         let bytecode = path.parent().is_some_and(|parent| parent.ends_with("__pycache__"));
         let headers = path.starts_with(&site) && ["include", "headers"].contains(&&*name);
         let own = path.parent() == Some(&*environment.join("bin")) || name == "lib64";

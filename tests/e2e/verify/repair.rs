@@ -239,7 +239,7 @@ fn a_copied_environment_is_mended_as_a_copy() {
         let again = world.flambeau(&["build", "--channel", "cpu", "--link-mode", mode]).ok();
         let told = again
             .stderr
-            .contains("built with the link mode `copy`, so `symlink` has no effect");
+            .contains("built with the link mode `copy` and stays so; `symlink` counts");
         assert_eq!(told, said, "{again}");
     }
     let before = tree_snapshot(&world.store().join("envs"));

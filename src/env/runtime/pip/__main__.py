@@ -49,7 +49,9 @@ def direct_url(distribution):
 def editable(distribution):
     direct = direct_url(distribution)
     if direct.get("dir_info", {}).get("editable"):
-        return direct.get("url", "")[len("file://"):]
+        from urllib.parse import unquote
+
+        return unquote(direct.get("url", "")[len("file://"):])
     return None
 
 
