@@ -43,7 +43,7 @@ UV = os.environ.get("UV", "uv")
 TOOLS = ("pip", "uv", "flambeau")
 OWN_METADATA = {"INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"}
 FLAMBEAUS = re.compile(
-    r"pyvenv\.cfg|environment_state\.json|lib64|bin/activate(\.\w+)?|bin/python[\d.]*"
+    r"pyvenv\.cfg|environment_state\.json|lib64|share/flambeau/zsh/\.zsh(env|rc)|bin/activate(\.\w+)?|bin/python[\d.]*"
     r"|lib/python[\d.]+/site-packages/(00-flambeau\.(pth|start)|_flambeau\.py|pip/__(init|main)__\.py)|bin/pip3?"
 )
 ASK = r"""
@@ -327,6 +327,9 @@ class Bench:
                     "--backend", "cpu", "--offline"], cwd=project, **folders)
         prefix = Path(json.loads(done.stdout)["path"])
         own = {path for path in snapshot(prefix, lambda _: False) if FLAMBEAUS.fullmatch(path)}
+        if any(normal(wheel.name.split("-")[0]) == "pip" for wheel in wheels):
+            # Then pip is the real one.
+            own = {path for path in own if not re.search(r"/pip/|^bin/pip", path)}
         return project / ".venv", own
 
     def ask(self, prefix):
