@@ -133,7 +133,7 @@ pub(super) fn foreign(error: &ForeignError) -> Advice {
                 vec!["`uv pip compile --generate-hashes` or `pip-compile --generate-hashes` writes such a file"]
             }
             LineProblem::Editable(_) => {
-                vec!["`[tool.flambeau] editable = [\"…\"]` installs a project of one's own in place"]
+                vec!["`[tool.flambeau] editable = [\"…\"]` installs your own project in place"]
             }
             _ => Vec::new(),
         },

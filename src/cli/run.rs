@@ -78,28 +78,42 @@ pub(super) fn shell(args: &InsideArgs, context: &Context<'_>) -> VerbResult {
 /// environment comes first on the path again, and its mark stands before the prompt.
 fn enter_last(command: &mut Command, shell: &OsStr, context: &Context<'_>) {
     let venv = command.get_envs().find(|(name, _)| *name == "VIRTUAL_ENV");
-    let venv = venv.and_then(|(_, value)| value).map(OsStr::to_owned);
-    command.env("_FLAMBEAU_VENV", venv.unwrap_or_default());
+    let Some(venv) = venv.and_then(|(_, value)| value).map(OsStr::to_owned) else {
+        return;
+    };
     match Path::new(shell).file_name().and_then(OsStr::to_str) {
-        // Run before the first prompt, and gone then.
+        // Run before the first prompt. The user's files may add to the variable, so nothing but our own code goes.
         Some("bash") => {
-            let before = context.vars.raw("PROMPT_COMMAND").unwrap_or_default();
+            let mut prompt_command = OsString::from("eval \"${_FLAMBEAU_ENTER-}\"");
+            let given = context.vars.os("PROMPT_COMMAND");
+            if let Some(given) = given {
+                prompt_command.push("; ");
+                prompt_command.push(given);
+            }
+            let kept = if given.is_some() {
+                ""
+            } else {
+                "; export -n PROMPT_COMMAND"
+            };
             command
-                .env("_FLAMBEAU_PROMPT_COMMAND", before)
-                .env("PROMPT_COMMAND", BASH_ENTERS);
+                .env("_FLAMBEAU_VENV", venv)
+                .env("_FLAMBEAU_ENTER", format!("{BASH_ENTERS}{kept}"))
+                .env("PROMPT_COMMAND", prompt_command);
         }
-        // It reads its files from ZDOTDIR: ours read the user's.
+        // It reads its files from ZDOTDIR; ours gives that back and reads the user's.
         Some("zsh") => {
             let own = context.config.project.join(".venv/share/flambeau/zsh");
             if own.is_dir() {
                 if let Some(before) = context.vars.raw("ZDOTDIR") {
                     command.env("_FLAMBEAU_ZDOTDIR", before);
                 }
-                command.env("ZDOTDIR", own);
+                command.env("_FLAMBEAU_VENV", venv).env("ZDOTDIR", own);
             }
         }
         Some("fish") => {
-            command.args(["--init-command", FISH_ENTERS]);
+            command
+                .env("_FLAMBEAU_VENV", venv)
+                .args(["--init-command", FISH_ENTERS]);
         }
         _ => {}
     }
@@ -107,8 +121,7 @@ fn enter_last(command: &mut Command, shell: &OsStr, context: &Context<'_>) {
 
 const BASH_ENTERS: &str = "VIRTUAL_ENV=$_FLAMBEAU_VENV PATH=$_FLAMBEAU_VENV/bin:$PATH; export VIRTUAL_ENV PATH; \
     [ -n \"${VIRTUAL_ENV_DISABLE_PROMPT-}\" ] || PS1=\"($VIRTUAL_ENV_PROMPT) $PS1\"; \
-    PROMPT_COMMAND=${_FLAMBEAU_PROMPT_COMMAND-}; unset _FLAMBEAU_PROMPT_COMMAND _FLAMBEAU_VENV; \
-    eval \"$PROMPT_COMMAND\"";
+    unset _FLAMBEAU_ENTER _FLAMBEAU_VENV";
 
 const FISH_ENTERS: &str = "set -gx VIRTUAL_ENV $_FLAMBEAU_VENV; set -gx PATH $VIRTUAL_ENV/bin $PATH; \
     set -e _FLAMBEAU_VENV; if test -z \"$VIRTUAL_ENV_DISABLE_PROMPT\"; \

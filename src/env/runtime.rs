@@ -35,7 +35,6 @@ const HOOK: &[(&str, &str)] = &[
     ("bin/activate.nu", include_str!("runtime/activate.nu")),
     ("bin/activate.ps1", include_str!("runtime/activate.ps1")),
     ("share/flambeau/zsh/.zshenv", include_str!("runtime/zshenv")),
-    ("share/flambeau/zsh/.zshrc", include_str!("runtime/zshrc")),
 ];
 
 const PIP: &[(&str, &str)] = &[

@@ -277,15 +277,8 @@ impl Project<'_> {
     fn realise_here(&self, plan: &Plan) -> Result<Realised, RealiseError> {
         let store = self.store()?;
         if let Some(found) = self.find_and_claim(&store, plan)? {
-            if let Some(claim) = &found.claim
-                && let Err(error) = self.complete_bytecode(&store, plan, &found, claim)
-            {
-                // It works without.
-                let message = format!(
-                    "the environment stays without some of its bytecode: {}",
-                    one_line(&error)
-                );
-                self.reporter.event(Event::Warning { message: &message });
+            if let Some(claim) = &found.claim {
+                self.complete_bytecode(&store, plan, &found, claim);
             }
             self.tell_foreign(&found);
             return Ok(found);
@@ -301,7 +294,7 @@ impl Project<'_> {
         let _guard = store.guard(&name, self.reporter)?;
         // Another process may have built it while this one waited, and without its bytecode.
         if let Some(found) = self.find_environment(plan)? {
-            self.complete_bytecode(&store, plan, &found, &claim)?;
+            self.complete_bytecode(&store, plan, &found, &claim);
             return Ok(Realised {
                 claim: Some(claim),
                 ..found
@@ -316,7 +309,7 @@ impl Project<'_> {
             self.reporter.event(Event::Warning { message });
         }
         let workers = threads::processors();
-        let compilers = Compilers::new(&compiler(&python), workers);
+        let compilers = Compilers::new(&Compiler::of(&python), workers);
         let trees = self.trees_of((&store, &claim), &python, &compilers, plan.modules);
         let sync = trees.sync;
         let (mut members, downloaded) = self.trees(plan, &trees, workers)?;
@@ -374,8 +367,19 @@ impl Project<'_> {
     }
 
     /// Makes what is wanted of the bytecode of an environment that is there already, and is not there: it was built
-    /// without, or with less of it. Touches nothing where nothing is missing.
-    fn complete_bytecode(
+    /// without, or with less of it. It works without, so a failure is only told.
+    fn complete_bytecode(&self, store: &Store, plan: &Plan, found: &Realised, claim: &Claim) {
+        if let Err(error) = self.make_missing_bytecode(store, plan, found, claim) {
+            let message = format!(
+                "the environment stays without some of its bytecode: {}",
+                one_line(&error)
+            );
+            self.reporter.event(Event::Warning { message: &message });
+        }
+    }
+
+    /// Touches nothing where nothing is missing.
+    fn make_missing_bytecode(
         &self,
         store: &Store,
         plan: &Plan,
@@ -395,7 +399,7 @@ impl Project<'_> {
         }
         store.prepare()?;
         let python = plan.python();
-        let compilers = Compilers::new(&compiler(&python), threads::processors());
+        let compilers = Compilers::new(&Compiler::of(&python), threads::processors());
         let trees = self.trees_of((store, claim), &python, &compilers, plan.modules);
         for name in missing {
             let tree = trees.find_named(name.clone())?;
@@ -540,14 +544,6 @@ const fn link_mode(asked: config::LinkMode) -> LinkMode {
         config::LinkMode::Hardlink => LinkMode::Hardlink,
         config::LinkMode::Reflink => LinkMode::Reflink,
         config::LinkMode::Copy => LinkMode::Copy,
-    }
-}
-
-/// The interpreter that compiles.
-pub(super) fn compiler(python: &Python) -> Compiler {
-    Compiler {
-        python: python.program.clone(),
-        cache_tag: python.cache_tag.clone(),
     }
 }
 

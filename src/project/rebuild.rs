@@ -2,9 +2,9 @@
 
 use super::Project;
 use super::plan::Plan;
-use super::realise::{RealiseError, compiler};
+use super::realise::RealiseError;
 use crate::digest::TreeDigest;
-use crate::env::bytecode::Compilers;
+use crate::env::bytecode::{Compiler, Compilers};
 use crate::env::compose::{LinkMode, layout};
 use crate::env::tree::{Tree, Trees};
 use crate::store::{Shelf, Store, Sync};
@@ -57,7 +57,7 @@ impl Project<'_> {
         beside.prepare()?;
         let python = plan.python();
         let workers = threads::processors();
-        let compilers = Compilers::new(&compiler(&python), workers);
+        let compilers = Compilers::new(&Compiler::of(&python), workers);
         // Nobody collects in there; the trees that are made only want to be claimed.
         let claim = beside.claim()?;
         let trees = Trees {

@@ -219,11 +219,7 @@ impl Mender<'_> {
         };
         let (minor, _) = python_of(&tree.name).ok_or(MendError::Unknown)?;
         let python = (self.python)(minor).ok_or_else(|| MendError::NoPython(minor.version()))?;
-        let compiler = Compiler {
-            python: python.program.clone(),
-            cache_tag: python.cache_tag.clone(),
-        };
-        let compilers = Compilers::new(&compiler, threads::processors());
+        let compilers = Compilers::new(&Compiler::of(&python), threads::processors());
         let claim = store.claim()?;
         claim.hold(Shelf::Bytecode, name)?;
         let trees = Trees {

@@ -84,11 +84,7 @@ impl Mender<'_> {
             cache_tag,
         });
         // Nothing is compiled here; bytecode is an object of its own.
-        let compiler = Compiler {
-            python: python.program.clone(),
-            cache_tag: python.cache_tag.clone(),
-        };
-        let compilers = Compilers::new(&compiler, 1);
+        let compilers = Compilers::new(&Compiler::of(&python), 1);
         let claim = store.claim()?;
         claim.hold(Shelf::Wheels, name)?;
         let trees = Trees {

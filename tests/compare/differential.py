@@ -43,7 +43,7 @@ UV = os.environ.get("UV", "uv")
 TOOLS = ("pip", "uv", "flambeau")
 OWN_METADATA = {"INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"}
 FLAMBEAUS = re.compile(
-    r"pyvenv\.cfg|environment_state\.json|lib64|share/flambeau/zsh/\.zsh(env|rc)|bin/activate(\.\w+)?|bin/python[\d.]*"
+    r"pyvenv\.cfg|environment_state\.json|lib64|share/flambeau/zsh/\.zshenv|bin/activate(\.\w+)?|bin/python[\d.]*"
     r"|lib/python[\d.]+/site-packages/(00-flambeau\.(pth|start)|_flambeau\.py|pip/__(init|main)__\.py)|bin/pip3?"
 )
 ASK = r"""

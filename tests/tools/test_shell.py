@@ -27,6 +27,8 @@ def shell(project, name, more="", **environ):
     rc = project.folder.parent / "home" / file
     rc.parent.mkdir(parents=True, exist_ok=True)
     rc.write_text(text + more)
+    # Or fish, at its first start, writes them in the background and outlives the test.
+    (project.folder.parent / "home/.local/share/fish/generated_completions").mkdir(parents=True, exist_ok=True)
     environ = {**project.environ, "SHELL": shutil.which(name), "TERM": "dumb", **environ}
     for variable in ("VIRTUAL_ENV", "ZDOTDIR", "PROMPT_COMMAND"):
         if variable not in environ or variable == "VIRTUAL_ENV":
@@ -62,6 +64,24 @@ def test_bash_keeps_the_prompt_command_that_it_was_given(small):
         child.expect_exact("(project) own> ")
         child.sendline("true")
     child.expect_exact("(project) own> ")
+
+
+def test_bash_keeps_what_the_configuration_adds_to_the_prompt_command(small):
+    child = shell(small, "bash", more='PROMPT_COMMAND="echo added; $PROMPT_COMMAND"\n')
+    for _ in range(3):
+        child.expect_exact("added")
+        child.expect_exact("(project) own> ")
+        child.sendline("true")
+
+
+def test_zsh_writes_nothing_into_the_environment(small):
+    child = shell(small, "zsh", more="autoload -U compinit; compinit -u\nHISTFILE=${ZDOTDIR:-$HOME}/.history SAVEHIST=9\n")
+    child.expect_exact("(project) own> ")
+    child.sendline("echo kept; exit")
+    child.expect(pexpect.EOF)
+    assert not list(small.venv.resolve().rglob(".zcompdump*"))
+    assert (small.folder.parent / "home/.zcompdump").exists()
+    small.flambeau("verify")
 
 
 def test_zsh_finds_its_files_where_zdotdir_says(small):

@@ -3,7 +3,7 @@
 //! CPython writes an object that occurs twice as a back reference only where both are one object in memory, and marks
 //! an object as one to refer back to where its reference count is above one. Both depend on what the interpreter
 //! compiled before. So does whether a string is marked as interned, and the order within a frozenset. [`canonical`]
-//! reads the objects and writes them anew by what they are:
+//! reads the objects and rewrites them from their values alone:
 //!
 //! - Equal constants are one object, as within one compilation they are for CPython. Code objects stay apart, and so
 //!   do floats that are NaN.

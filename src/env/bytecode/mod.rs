@@ -18,6 +18,7 @@ use std::process::ExitStatus;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Python;
 use crate::fsx::{self, PathContext as _, PathError};
 use crate::relpath::RelPath;
 use crate::threads;
@@ -81,6 +82,17 @@ pub struct Compiler {
     pub python: PathBuf,
     /// `cpython-311`: the part of the file name (PEP 3147).
     pub cache_tag: String,
+}
+
+impl Compiler {
+    /// The compiler that an interpreter is.
+    #[must_use]
+    pub fn of(python: &Python) -> Self {
+        Self {
+            python: python.program.clone(),
+            cache_tag: python.cache_tag.clone(),
+        }
+    }
 }
 
 /// Why a module stays without bytecode, beside a syntax error, which is common in test data.

@@ -4,7 +4,7 @@
 //! it but `__pycache__` folders, and `manifest.json`. Neither a key nor a tree digest depends on it: a tree is complete
 //! without, and one object serves every environment that has the tree.
 //! There is a folder for the modules of every folder, be it empty, and an object without any bytecode where none is
-//! wanted: a link of an environment that leads nowhere would stop whoever copies or packs a package.
+//! wanted: a dangling link in an environment breaks tools that copy or pack a package.
 
 use std::collections::BTreeSet;
 
@@ -105,12 +105,14 @@ impl Trees<'_> {
         }
         // Before the look, as for trees: what is seen afterwards stays.
         self.claim.hold(Shelf::Bytecode, name)?;
-        if self.has_bytecode(name)? {
+        let is_trusted = self.store.trust(Shelf::Bytecode, name)? != Trust::Unknown;
+        if is_trusted && is_there(self.store, name, self.modules) {
             return Ok(());
         }
         let _guard = self
             .store
             .guard(&Store::guard_name(Shelf::Bytecode, name), self.reporter)?;
+        // Another process may have made it while this one waited.
         if self.has_bytecode(name)? {
             return Ok(());
         }
@@ -128,7 +130,7 @@ impl Trees<'_> {
     }
 
     /// Whether the object is there, can be trusted and holds all that is wanted. One that a crash may have damaged is
-    /// verified, and taken away if it is.
+    /// verified, and taken away if it is: the caller holds its guard.
     fn has_bytecode(&self, name: &str) -> Result<bool, TreeError> {
         if !self.store.has(Shelf::Bytecode, name) {
             return Ok(false);

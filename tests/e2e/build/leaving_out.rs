@@ -65,6 +65,9 @@ fn an_environment_is_complete_without_bytecode_and_gets_it_later() {
     assert_eq!(compiled["reused"], true);
     assert!(!bytecode(&compiled).is_empty());
     world.flambeau(&["verify", "--all"]).ok();
+    // Which modules are compiled makes no difference between two builds.
+    world.write("pyproject.toml", "[tool.flambeau]\ncompile-bytecode = false\n");
+    world.flambeau(&["build", "--backend", "cuda", "--rebuild"]).ok();
 
     // One with bytecode serves as well.
     let reused = world.build(&["--backend", "cuda", "--no-compile-bytecode"]);
