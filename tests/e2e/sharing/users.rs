@@ -14,6 +14,9 @@ use crate::support::world::World;
 /// The group that the users share.
 const GROUP: u32 = 42_042;
 const USERS: [u32; 4] = [42_001, 42_002, 42_003, 42_004];
+
+/// A user of one test alone: a limit on processes counts those of every test that runs as the same user.
+const ALONE: u32 = 42_005;
 /// Each user has another umask, and none may shut the others out.
 const UMASKS: [&str; 4] = ["022", "077", "002", "000"];
 
@@ -75,7 +78,7 @@ impl Team {
                 .or_else(|_| fs::remove_file(world.cache().join(&name)))
                 .expect("ours");
         }
-        for user in USERS {
+        for user in USERS.into_iter().chain([ALONE]) {
             let project = world.path(format!("user-{user}"));
             fs::create_dir_all(project.join("lockfiles")).expect("a new folder");
             for file in names(&world.project().join("lockfiles")) {
@@ -252,7 +255,7 @@ fn f80_few_processes_are_enough_or_it_is_said() {
     let Some(prlimit) = tool("prlimit") else {
         return skip("a limit on processes", "there is no prlimit");
     };
-    let user = USERS[0];
+    let user = ALONE;
     let (mut built, mut refused) = (0, 0);
     for processes in (1..=16).chain([24, 64]) {
         let own = team.project(user);
